@@ -1,0 +1,51 @@
+# arpfast. `make` builds, `make demo` shows, `make test` proves; each installs first what it needs.
+PYTHON ?= python3
+PY := .venv/bin/python
+SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.c)
+WHICH ?= .
+
+.PHONY: build test test-pure lint format clean
+build: .venv/.built
+
+.venv/.packages-build: deploy/packages.txt deploy/install-packages
+	@deploy/install-packages build
+	@mkdir -p .venv && touch $@
+
+.venv/.packages-lab: deploy/packages.txt deploy/install-packages
+	@deploy/install-packages build lab
+	@mkdir -p .venv && touch $@ .venv/.packages-build
+
+.venv/.installed: pyproject.toml deploy/constraints.txt | .venv/.packages-build
+	@echo "arpfast: making .venv (about a minute the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "arpfast: needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt --upgrade setuptools Cython
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.venv/.built: .venv/.installed setup.py $(SOURCES)
+	@echo "arpfast: compiling"
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+test: .venv/.packages-lab .venv/.built lint
+	@$(PY) -P -m pytest
+
+test-pure: .venv/.built
+	@$(PY) -P -m pytest --ignore=tests/real
+
+lint: .venv/.built
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+	@deploy/lint-native
+
+format: .venv/.built
+	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
+	@git ls-files -z -- '*.h' '*.c' | xargs -0r .venv/bin/clang-format -i
+
+clean:
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find arpfast -name '*.so' -delete
+	@git clean -qfX -- arpfast

@@ -1,0 +1,19 @@
+"""The compiled half of arpfast; everything else that a build needs stands in pyproject.toml."""
+
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+FLAGS = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-Wno-unused-function", "-fno-strict-aliasing"]
+
+
+def extension(module: str) -> Extension:
+    """One `.pyx`. It is rebuilt when any header changes: headers include each other, and distutils does not look."""
+    headers = [str(path) for pattern in ("*.h", "*.pxd") for path in sorted(Path("arpfast").rglob(pattern))]
+    return Extension(module, [module.replace(".", "/") + ".pyx"], depends=headers, extra_compile_args=FLAGS)
+
+
+MODULES: list[str] = []
+
+setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

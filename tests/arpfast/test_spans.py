@@ -1,0 +1,87 @@
+"""`spans` against plain sets of integers, and what it says to people who mistype."""
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arpfast.spans import Span, Spans
+
+spans = st.builds(
+    lambda version, first, length: Span(version, first, first + length),
+    st.sampled_from([4, 6]),
+    st.integers(0, 40),
+    st.integers(0, 12),
+)
+sets = st.lists(spans, max_size=8).map(Spans)
+
+
+def plain(some: Spans) -> set[tuple[int, int]]:
+    return {(span.version, value) for span in some for value in range(span.first, span.last + 1)}
+
+
+@given(sets, sets)
+def test_set_arithmetic_is_that_of_plain_sets(left: Spans, right: Spans) -> None:
+    assert plain(left | right) == plain(left) | plain(right)
+    assert plain(left - right) == plain(left) - plain(right)
+    assert plain(left & right) == plain(left) & plain(right)
+
+
+@given(sets)
+def test_equal_sets_are_written_in_one_way(some: Spans) -> None:
+    single = Spans(Span(version, value, value) for version, value in plain(some))  # type: ignore[arg-type]
+    assert single == some
+    assert hash(single) == hash(some)
+    assert some.size == len(plain(some))
+    assert Spans.parse(*map(str, some)) == some
+    assert Spans.parse(*some.prefixes()) == some
+
+
+@given(sets, st.sampled_from([4, 6]), st.integers(0, 60))
+def test_find_agrees_with_membership(some: Spans, version: int, value: int) -> None:
+    found = some.find(version, value)  # type: ignore[arg-type]
+    assert (found is not None) == ((version, value) in plain(some))
+    assert found is None or found.first <= value <= found.last
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.0-192.0.2.255", "192.0.2.0/24"),
+        (" 192.0.2.1 - 192.0.2.9 ", "192.0.2.1-192.0.2.9"),
+        ("2001:DB8::10", "2001:db8::10"),
+        ("2001:db8::/64", "2001:db8::/64"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_what_can_be_read_is_written_in_its_shortest_form(text: str, written: str) -> None:
+    assert str(Span.parse(text)) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.300", "expected an address, a range"),
+        ("", "expected an address, a range"),
+        ("192.0.2.1/24", "as in 192.0.2.0/24"),
+        ("192.0.2.9-192.0.2.1", "as in 192.0.2.1-192.0.2.9"),
+        ("192.0.2.1-2001:db8::1", "one family"),
+        ("fe80::1%eth0", "without a zone"),
+        ("192.0.2.0/24-192.0.3.0/24", "expected an address, a range"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_what_was_expected(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        Span.parse(text)
+
+
+def test_membership_takes_addresses_and_spans() -> None:
+    some = Spans.parse("192.0.2.0/24", "2001:db8::/64")
+    assert ip_address("192.0.2.77") in some
+    assert Span.parse("192.0.2.64/26") in some
+    assert Span.parse("192.0.2.0-192.0.3.0") not in some
+    assert "192.0.2.77" not in some
