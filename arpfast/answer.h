@@ -1,0 +1,35 @@
+/* Frame in, verdict out, the reply written over the request.
+ *
+ * A pure function of the frame, the table and the interface: no syscalls, no memory of its own, no locks; its loops are
+ * bounded. The very same code runs in the responder's thread, in the kernel as BPF, and in the fuzzer. It reads no byte
+ * at or beyond `length` and writes none at or beyond `capacity`, and only where the verdict is REPLY.
+ *
+ * `frame` begins with the Ethernet header and carries no VLAN tag: of a tagged network the kernel may have removed the
+ * tag, so whoever receives must have seen to it that none was there; one that is still there is refused. */
+#ifndef ARPFAST_ANSWER_H
+#define ARPFAST_ANSWER_H
+
+#include "arp.h"
+#include "nd.h"
+
+/* `capacity` is how much may be written at `frame`; FRAME_ROOM suffices for every reply. */
+static inline enum verdict answer(const struct table *table, const struct link *link, uint8_t *frame, uint32_t length,
+                                  uint32_t capacity, struct outcome *outcome) {
+    *outcome = (struct outcome){0};
+    if (length < sizeof(struct ethernet)) return VERDICT_SHORT;
+    const struct ethernet *ethernet = (const struct ethernet *)frame;
+    if (!mac_is_group(ethernet->destination) && !link_is_own(link, ethernet->destination)) return VERDICT_NOT_FOR_US;
+    switch (net16(ethernet->type)) {
+    case TYPE_ARP:
+        return answer_arp(table, link, frame, length, capacity, outcome);
+    case TYPE_IPV6:
+        return answer_nd(table, link, frame, length, capacity, outcome);
+    case TYPE_VLAN:
+    case TYPE_SERVICE_VLAN:
+        return VERDICT_TAGGED;
+    default:
+        return VERDICT_OTHER_PROTOCOL;
+    }
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* The frames that we send of our own accord: announcements, probes, questions. Each writes at most FRAME_ROOM bytes and
+ * returns how many. Addresses are as on the wire. */
+#ifndef ARPFAST_MESSAGES_H
+#define ARPFAST_MESSAGES_H
+
+#include "verdict.h"
+
+static const uint8_t MAC_BROADCAST[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static const uint8_t MAC_ZERO[6] = {0};
+
+/* ARP announcement: a broadcast request in which sender and target are the address, THA zero (RFC 5227 §2.3). */
+static inline uint32_t message_announce4(void *frame, const struct link *link, const uint8_t address[4]) {
+    return arp_write(frame, MAC_BROADCAST, link->mac, ARP_REQUEST, link->mac, address, MAC_ZERO, address);
+}
+
+/* ARP probe: a broadcast request from 0.0.0.0 (RFC 5227 §2.1.1). */
+static inline uint32_t message_probe4(void *frame, const struct link *link, const uint8_t address[4]) {
+    static const uint8_t nobody[4] = {0};
+    return arp_write(frame, MAC_BROADCAST, link->mac, ARP_REQUEST, link->mac, nobody, MAC_ZERO, address);
+}
+
+/* An ordinary broadcast request of `address` for `target`. */
+static inline uint32_t message_ask4(void *frame, const struct link *link, const uint8_t address[4],
+                                    const uint8_t target[4]) {
+    return arp_write(frame, MAC_BROADCAST, link->mac, ARP_REQUEST, link->mac, address, MAC_ZERO, target);
+}
+
+/* Unsolicited advertisement to all nodes with the override flag (RFC 4861 §7.2.6). */
+static inline uint32_t message_announce6(void *frame, const struct link *link, const uint8_t address[16]) {
+    uint8_t group[16], mac[6];
+    ip6_all_nodes(group);
+    mac_of_group(mac, group);
+    uint32_t flags = ND_OVERRIDE | (link->router ? ND_ROUTER : 0);
+    return nd_write(frame, mac, link->mac, address, group, ND_ADVERTISE, flags, address, ND_OPTION_TARGET, link->mac);
+}
+
+/* Duplicate address detection (RFC 4862 §5.4.2) with the interface's nonce (RFC 7527), if it has one. */
+static inline uint32_t message_probe6(void *frame, const struct link *link, const uint8_t address[16]) {
+    static const uint8_t nobody[16] = {0};
+    uint8_t group[16], mac[6];
+    ip6_solicited_node(group, address);
+    mac_of_group(mac, group);
+    uint8_t option = mac_number(link->nonce) ? ND_OPTION_NONCE : 0;
+    return nd_write(frame, mac, link->mac, nobody, group, ND_SOLICIT, 0, address, option, link->nonce);
+}
+
+/* A solicitation of `address` for `target`, to the target's group, with our hardware address (RFC 4861 §7.2.2). */
+static inline uint32_t message_ask6(void *frame, const struct link *link, const uint8_t address[16],
+                                    const uint8_t target[16]) {
+    uint8_t group[16], mac[6];
+    ip6_solicited_node(group, target);
+    mac_of_group(mac, group);
+    return nd_write(frame, mac, link->mac, address, group, ND_SOLICIT, 0, target, ND_OPTION_SOURCE, link->mac);
+}
+
+#endif

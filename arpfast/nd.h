@@ -1,0 +1,151 @@
+/* Neighbor Discovery: validation by RFC 4861 §7.1, answers by §7.2, duplicates by RFC 4862 §5.4 and RFC 7527. */
+#ifndef ARPFAST_ND_H
+#define ARPFAST_ND_H
+
+#include "table.h"
+#include "verdict.h"
+
+/* An Ethernet frame of 1500 bytes carries fewer; only a jumbo frame made to tire us carries more. */
+enum { ND_OPTIONS = 190 };
+
+/* What the options of a message say; each is 0, or how far behind the frame's begin its value lies. The first of a
+ * kind counts. */
+struct nd_options {
+    uint32_t source, target, nonce;
+};
+
+enum { ND_AT = sizeof(struct ethernet) + sizeof(struct ipv6), ND_OPTIONS_AT = ND_AT + sizeof(struct nd) };
+
+/* Reads `units` times eight bytes of options. VERDICT_COUNT if they are all valid. */
+static inline enum verdict nd_read_options(const uint8_t *frame, uint32_t units, struct nd_options *options) {
+    const uint8_t *at = frame + ND_OPTIONS_AT;
+    uint32_t unit = 0;
+    for (uint32_t i = 0; i < ND_OPTIONS && unit < units; i++) {
+        const struct nd_option *option = (const struct nd_option *)(at + unit * 8);
+        uint32_t value = ND_OPTIONS_AT + unit * 8 + 2;
+        if (option->length == 0 || option->length > units - unit) return VERDICT_BAD_OPTION;
+        if (option->type == ND_OPTION_SOURCE || option->type == ND_OPTION_TARGET) {
+            if (option->length != 1) return VERDICT_BAD_OPTION; /* RFC 2464 §6 */
+            if (option->type == ND_OPTION_SOURCE && !options->source) options->source = value;
+            if (option->type == ND_OPTION_TARGET && !options->target) options->target = value;
+        }
+        if (option->type == ND_OPTION_NONCE && option->length == 1 && !options->nonce) options->nonce = value;
+        unit += option->length;
+    }
+    return unit < units ? VERDICT_MANY_OPTIONS : VERDICT_COUNT;
+}
+
+/* The sender's hardware address: the option's, or else the frame's own. */
+static inline const uint8_t *nd_sender(const uint8_t *frame, uint32_t option) {
+    return option ? frame + option : ((const struct ethernet *)frame)->source;
+}
+
+/* What a claim to have an address of ours means: VERDICT_COUNT if it is not ours to contest. */
+static inline enum verdict nd_claim(enum kind kind, int kin) {
+    if (kind != KIND_OWN && kind != KIND_TENTATIVE) return VERDICT_COUNT;
+    if (kin) return VERDICT_LOOPED;
+    return kind == KIND_OWN ? VERDICT_CONFLICT : VERDICT_TAKEN;
+}
+
+/* Turns a solicitation into its advertisement (RFC 4861 §7.2.4). */
+static inline uint32_t nd_reply(const struct link *link, uint8_t *frame, const uint8_t asker_mac[6], enum kind kind) {
+    const struct nd_frame *asked = (const struct nd_frame *)frame;
+    uint8_t mac[6], target[16], source[16], destination[16];
+    uint32_t flags = (link->router ? ND_ROUTER : 0) | (kind == KIND_OWN ? ND_OVERRIDE : 0);
+    __builtin_memcpy(target, asked->nd.target, 16);
+    __builtin_memcpy(source, kind == KIND_PROXY && link->has_link_local ? link->link_local : target, 16);
+    if (ip6_is_unspecified(asked->ipv6.source)) {
+        ip6_all_nodes(destination);
+        mac_of_group(mac, destination);
+    } else {
+        flags |= ND_SOLICITED;
+        __builtin_memcpy(destination, asked->ipv6.source, 16);
+        __builtin_memcpy(mac, asker_mac, 6);
+    }
+    return nd_write(frame, mac, link->mac, source, destination, ND_ADVERTISE, flags, target, ND_OPTION_TARGET,
+                    link->mac);
+}
+
+static inline int nd_is_own_nonce(const struct link *link, const uint8_t *frame, uint32_t nonce) {
+    uint64_t own = mac_number(link->nonce);
+    return nonce && own && mac_number(frame + nonce) == own;
+}
+
+static inline enum verdict nd_solicited(const struct table *table, const struct link *link, uint8_t *frame,
+                                        uint32_t capacity, const struct nd_options *options, struct outcome *outcome) {
+    const struct nd_frame *asked = (const struct nd_frame *)frame;
+    const uint8_t *mac = nd_sender(frame, options->source);
+    int detection = ip6_is_unspecified(asked->ipv6.source);
+    if (detection && !ip6_is_solicited_node(asked->ipv6.destination)) return VERDICT_BAD_DESTINATION;
+    if (detection && options->source) return VERDICT_UNEXPECTED_SOURCE_OPTION;
+    __builtin_memcpy(outcome->mac, mac, 6);
+    if (link_is_own(link, asked->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
+    if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
+
+    if (!detection) {
+        enum verdict claim = nd_claim(table_find6(table, asked->ipv6.source), link_is_kin(link, mac));
+        if (claim != VERDICT_COUNT) {
+            __builtin_memcpy(outcome->address, asked->ipv6.source, 16);
+            return claim;
+        }
+    }
+    enum kind kind = table_find6(table, asked->nd.target);
+    if (kind == KIND_NONE) return VERDICT_NOT_OURS;
+    __builtin_memcpy(outcome->address, asked->nd.target, 16);
+    /* RFC 7527 §4.2: our own solicitation, back through a loop that may even have changed its Ethernet source. */
+    if (detection && (nd_is_own_nonce(link, frame, options->nonce) || link_is_kin(link, mac))) return VERDICT_LOOPED;
+    if (kind == KIND_TENTATIVE) return detection ? VERDICT_TAKEN : VERDICT_TENTATIVE;
+    if (capacity < sizeof(struct nd_frame)) return VERDICT_NO_ROOM;
+    outcome->reply_length = (uint16_t)nd_reply(link, frame, outcome->mac, kind);
+    return VERDICT_REPLY;
+}
+
+static inline enum verdict nd_advertised(const struct table *table, const struct link *link, const uint8_t *frame,
+                                         const struct nd_options *options, struct outcome *outcome) {
+    const struct nd_frame *told = (const struct nd_frame *)frame;
+    const uint8_t *mac = nd_sender(frame, options->target);
+    int solicited = (told->nd.flags & net32(ND_SOLICITED)) != 0;
+    if (solicited && ip6_is_multicast(told->ipv6.destination)) return VERDICT_BAD_SOLICITED_FLAG;
+    __builtin_memcpy(outcome->mac, mac, 6);
+    if (link_is_own(link, told->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
+    if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
+    enum kind kind = table_find6(table, told->nd.target);
+    enum verdict claim = nd_claim(kind, link_is_kin(link, mac));
+    if (kind != KIND_NONE) __builtin_memcpy(outcome->address, told->nd.target, 16);
+    if (claim != VERDICT_COUNT) return claim;
+    if (solicited && table_find6(table, told->ipv6.destination) == KIND_OWN) {
+        __builtin_memcpy(outcome->address, told->ipv6.destination, 16);
+        return VERDICT_CONFIRMED;
+    }
+    return kind == KIND_NONE ? VERDICT_NOT_OURS : VERDICT_NOT_REQUEST;
+}
+
+/* A frame of type IPv6 that is meant for us or for a group. The validation is RFC 4861 §7.1.1 and §7.1.2, the cheap
+ * rules first; what is valid in both is told apart last. */
+static inline enum verdict answer_nd(const struct table *table, const struct link *link, uint8_t *frame,
+                                     uint32_t length, uint32_t capacity, struct outcome *outcome) {
+    if (length < ND_AT) return VERDICT_SHORT;
+    const struct nd_frame *in = (const struct nd_frame *)frame;
+    if ((in->ipv6.version_class_flow & net32(0xf0000000)) != net32(6u << 28)) return VERDICT_NOT_ND;
+    if (in->ipv6.next_header != IPPROTO_ICMP6) return VERDICT_NOT_ND;
+    uint32_t payload = net16(in->ipv6.payload_length); /* the frame may be padded beyond it */
+    if (payload == 0 || length == ND_AT) return payload ? VERDICT_SHORT : VERDICT_NOT_ND;
+    if (in->nd.type != ND_SOLICIT && in->nd.type != ND_ADVERTISE) return VERDICT_NOT_ND;
+    outcome->version = 6;
+    if (payload > length - ND_AT) return VERDICT_SHORT;
+    if (in->ipv6.hop_limit != ND_HOP_LIMIT) return VERDICT_BAD_HOP_LIMIT;
+    if (payload < sizeof(struct nd)) return VERDICT_BAD_LENGTH;
+    if (in->nd.code != 0) return VERDICT_BAD_CODE;
+    if (payload % 8 != 0) return VERDICT_BAD_OPTION;
+    struct nd_options options = {0, 0, 0};
+    enum verdict refused = nd_read_options(frame, payload / 8 - 3, &options);
+    if (refused != VERDICT_COUNT) return refused;
+    if (nd_sum(&in->ipv6, &in->nd, payload / 8) != 0xffff) return VERDICT_BAD_CHECKSUM;
+    if (ip6_is_multicast(in->ipv6.source) || ip6_is_loopback(in->ipv6.source)) return VERDICT_BAD_SENDER;
+    if (ip6_is_multicast(in->nd.target) || ip6_is_unspecified(in->nd.target) || ip6_is_loopback(in->nd.target))
+        return VERDICT_BAD_TARGET;
+    return in->nd.type == ND_SOLICIT ? nd_solicited(table, link, frame, capacity, &options, outcome)
+                                     : nd_advertised(table, link, frame, &options, outcome);
+}
+
+#endif

@@ -1,0 +1,158 @@
+/* Which addresses we answer for, as one block of 64-bit words that is built once and only read (build.h makes it).
+ *
+ * Nothing in it is a pointer, and everything is read through table_word(): the same bytes can lie in a BPF array map
+ * and be read by the same code (define TABLE_WORD before including this). A *block* is the 65 536 addresses that share
+ * all but their last 16 bits: a /16 of IPv4, a /112 of IPv6. Blocks that are ours throughout lie in a sorted array of
+ * *wide* ranges, so a /12, a /64 or ::/0 is one entry and contiguous pools cost next to nothing. Each other block that
+ * holds any address of ours has a slot in one hash table for both families:
+ *
+ *     header | wide ranges of IPv4 | of IPv6 | ranges and bitmaps of blocks | slots: key, key, block
+ *
+ *     block    ONE range | RANGES, sorted, searched in at most 9 steps | BITMAP, 2 bits an address, beyond 320 ranges
+ *     range    first and last offset in the block, and the kind
+ *     wide     first key (2 words), last key (2 words, the kind in the lowest bits)
+ *
+ * A look-up costs one or two cache lines however many addresses there are: the slots lie at half load, a key never
+ * further than TABLE_PROBES from its home (the builder sees to both). Scattered addresses take 48 to 60 bytes each.
+ * Only the search among wide ranges grows, with the logarithm of their number.
+ *
+ * Any number of threads may read a table. Who replaces one waits until no reader holds the old. */
+#ifndef ARPFAST_TABLE_H
+#define ARPFAST_TABLE_H
+
+#include "frames.h"
+
+/* What an address is to us. Where two overlap, TENTATIVE hides OWN, and OWN hides PROXY. */
+enum kind {
+    KIND_NONE,
+    KIND_OWN,      /* ours: advertised with the override flag, defended */
+    KIND_PROXY,    /* in a prefix that we answer for on behalf of others */
+    KIND_TENTATIVE /* being probed before first use: watched, never answered */
+};
+
+struct table {
+    uint64_t word[1]; /* as many as TABLE_WORDS says */
+};
+
+#ifndef TABLE_WORD
+#define TABLE_WORD(table, index) ((table)->word[index])
+#endif
+
+static inline uint64_t table_word(const struct table *table, uint64_t index) {
+    return TABLE_WORD(table, index);
+}
+
+/* The header. Places and counts; TABLE_SLOTS_COUNT leaves out the TABLE_PROBES - 1 slots that only take overhang. */
+enum {
+    TABLE_WORDS,
+    TABLE_WIDE4,
+    TABLE_WIDE4_COUNT,
+    TABLE_WIDE6,
+    TABLE_WIDE6_COUNT,
+    TABLE_SLOTS,
+    TABLE_SLOTS_COUNT,
+    TABLE_SEED,
+    TABLE_HEADER
+};
+enum { TABLE_SLOT_WORDS = 3, TABLE_WIDE_WORDS = 4, TABLE_BITMAP_WORDS = 65536 / 32 };
+enum { TABLE_PROBES = 16, TABLE_RANGES = 320 };
+
+/* The low two bits of a block's word; 0 is an empty slot. */
+enum { BLOCK_ONE = 1, BLOCK_RANGES = 2, BLOCK_BITMAP = 3 };
+
+/* The second key word of IPv4 blocks is marked, so that both families share the slots. */
+#define TABLE_IPV4 (1ull << 48)
+
+static inline uint64_t range_word(uint32_t first, uint32_t last, enum kind kind) {
+    return BLOCK_ONE | (uint64_t)kind << 2 | (uint64_t)first << 16 | (uint64_t)last << 32;
+}
+
+static inline uint32_t range_first(uint64_t range) {
+    return range >> 16 & 0xffff;
+}
+static inline uint32_t range_last(uint64_t range) {
+    return range >> 32 & 0xffff;
+}
+static inline enum kind range_kind(uint64_t range) {
+    return (enum kind)(range >> 2 & 3);
+}
+
+/* RANGES: count at bit 16, first word at bit 32. BITMAP: first word at bit 32. */
+static inline uint64_t block_word(uint32_t form, uint32_t count, uint64_t start) {
+    return form | (uint64_t)count << 16 | start << 32;
+}
+
+static inline uint64_t table_home(uint64_t high, uint64_t low, uint64_t seed, uint64_t slots) {
+    uint64_t hash = (high ^ seed) * 0x9e3779b97f4a7c15u;
+    hash = ((hash ^ hash >> 32) + low) * 0xd6e8feb86659fd93u;
+    hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93u;
+    return (hash >> 32) * slots >> 32;
+}
+
+static inline enum kind table_in_block(const struct table *table, uint64_t block, uint32_t offset) {
+    uint64_t start = block >> 32;
+    if ((block & 3) == BLOCK_BITMAP)
+        return (enum kind)(table_word(table, start + (offset >> 5)) >> (offset & 31) * 2 & 3);
+    if ((block & 3) == BLOCK_RANGES) {
+        uint32_t below = 0, above = block >> 16 & 0xffff; /* the last range that begins at or before offset */
+        for (uint32_t step = 0; step < 9 && above - below > 1; step++) {
+            uint32_t middle = (below + above) / 2;
+            if (range_first(table_word(table, start + middle)) <= offset)
+                below = middle;
+            else
+                above = middle;
+        }
+        block = table_word(table, start + below);
+    }
+    if (offset < range_first(block) || offset > range_last(block)) return KIND_NONE;
+    return range_kind(block);
+}
+
+static inline enum kind table_in_wide(const struct table *table, uint64_t start, uint64_t count, uint64_t high,
+                                      uint64_t low) {
+    uint64_t below = 0, above = count;
+    for (uint32_t step = 0; step < 32 && below < above; step++) {
+        uint64_t middle = (below + above) / 2, at = start + middle * TABLE_WIDE_WORDS;
+        uint64_t first = table_word(table, at);
+        if (first < high || (first == high && table_word(table, at + 1) <= low))
+            below = middle + 1;
+        else
+            above = middle;
+    }
+    if (below == 0) return KIND_NONE;
+    uint64_t at = start + (below - 1) * TABLE_WIDE_WORDS;
+    uint64_t last = table_word(table, at + 2), last_low = table_word(table, at + 3);
+    if (high > last || (high == last && low > last_low >> 2)) return KIND_NONE;
+    return (enum kind)(last_low & 3);
+}
+
+/* `wide` is the header word that says where the family's wide ranges begin; their count follows it. */
+static inline enum kind table_find(const struct table *table, uint32_t wide, uint64_t high, uint64_t low,
+                                   uint32_t offset) {
+    uint64_t slots = table_word(table, TABLE_SLOTS_COUNT);
+    if (slots) {
+        uint64_t home = table_home(high, low, table_word(table, TABLE_SEED), slots);
+        uint64_t slot = table_word(table, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
+        for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, slot += TABLE_SLOT_WORDS) {
+            uint64_t block = table_word(table, slot + 2);
+            if (block == 0) break;
+            if (table_word(table, slot) == high && table_word(table, slot + 1) == low)
+                return table_in_block(table, block, offset);
+        }
+    }
+    uint64_t count = table_word(table, wide + 1);
+    return count ? table_in_wide(table, table_word(table, wide), count, high, low) : KIND_NONE;
+}
+
+/* What this IPv4 address, in host order, is to us. */
+static inline enum kind table_find4(const struct table *table, uint32_t address) {
+    return table_find(table, TABLE_WIDE4, 0, TABLE_IPV4 | address >> 16, address & 0xffff);
+}
+
+/* What this IPv6 address, as on the wire, is to us. */
+static inline enum kind table_find6(const struct table *table, const uint8_t address[16]) {
+    uint64_t low = net64(load64(address + 8));
+    return table_find(table, TABLE_WIDE6, net64(load64(address)), low >> 16, low & 0xffff);
+}
+
+#endif
