@@ -164,7 +164,7 @@ class Config(msgspec.Struct, frozen=True):
         Spans, Meta(description="Addresses answered on behalf of somebody else (NDP override flag clear).")
     ] = Spans()
     interfaces: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[^\s/]{1,64}$", extra={"what": "an interface name or glob"})], ...],
+        tuple[Annotated[str, Meta(pattern=r"^[^\s]{1,64}$", extra={"what": "an interface name, glob or prefix"})], ...],
         Meta(
             description="Names or globs of the interfaces to answer on; without any: every Ethernet-like interface "
             "that is up and not part of a bridge or bond."

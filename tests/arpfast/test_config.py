@@ -165,7 +165,7 @@ rate_limit: [1]
         ('"zz\\e[31m": 1\n', "f.yaml:1: zz\\x1b[31m: unknown field"),
         ('conflict: "a\\nb"\n', r"f.yaml:1: conflict: expected defend, report or yield, not the text 'a\nb'"),
         ("proxy: [::1]\n", "an IPv6 address that begins or ends with a colon needs quotes inside [...]"),
-        ("interfaces: [a/b]\n", "f.yaml:1: interfaces[0]: expected an interface name or glob, not 'a/b'"),
+        ("interfaces: [a b]\n", "f.yaml:1: interfaces[0]: expected an interface name, glob or prefix, not 'a b'"),
         ("rate_limit: {per_mac: 9e9}\n", "rate_limit.per_mac: expected a whole number from 1 to 100000000, not '9e9'"),
         ("addresses: [fe80::1%eth0]\n", "expected an address without a zone"),
         ("addresses: [127.0.0.1-128.0.0.1]\n", "it holds loopback addresses"),
