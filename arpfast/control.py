@@ -9,7 +9,6 @@ Who may open the socket may do all that it offers; there is no further check.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
+
+from arpfast.serving import Listener, Stream, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -142,70 +143,41 @@ class Server:
     """Answers on a bound socket by way of `handle`, which returns what JSON can say or raises Refused."""
 
     def __init__(self, listening: socket.socket, handle: Callable[[Request], Awaitable[Any]]) -> None:
-        """Take over `listening`; nothing is accepted before `start`."""
-        self._listening = listening
+        """Take over `listening` and accept clients from now on."""
         self._path: str = listening.getsockname()
         self._handle = handle
-        self._clients: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> None:
-        """Accept clients from now on."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=self._listening, limit=REQUEST_MAX)
+        turned_away = _encode(Reply(errors=[f"expected at most {CLIENTS_MAX} clients at once, not one more"]))
+        self._listener = Listener(listening, self._serve, CLIENTS_MAX, turned_away)
 
     async def close(self) -> None:
         """Hang up on all clients and remove the socket, where we still may."""
-        if self._server is not None:
-            self._server.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        self._listening.close()
+        await self._listener.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)  # noqa: PTH108
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._clients.add(task)
-        try:
-            if len(self._clients) > CLIENTS_MAX:
-                await _send(writer, Reply(errors=[f"more than {CLIENTS_MAX} clients at once"]))
-            else:
-                while await self._serve(reader, writer):
-                    pass
-        except (OSError, TimeoutError, asyncio.CancelledError):
-            pass  # a client that leaves or sleeps; or we close
-        finally:
-            self._clients.discard(task)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        try:
-            async with asyncio.timeout(IDLE_S):
-                line = await reader.readline()
-        except ValueError:
-            await _send(writer, Reply(errors=[f"expected a request of at most {REQUEST_MAX} bytes"]))
-            return False
-        if not line.endswith(b"\n"):
-            return False
-        try:
-            request = msgspec.json.decode(line, type=Request)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            await _send(writer, Reply(errors=[f"no request: {error}"]))
-            return False
-        try:
-            reply = Reply(result=await self._handle(request))
-        except Refused as refusal:
-            reply = Reply(errors=list(refusal.lines))
-        await _send(writer, reply)
-        return True
+    async def _serve(self, client: Stream) -> None:
+        while True:
+            try:
+                line = await client.read_until(b"\n", REQUEST_MAX, IDLE_S)
+            except TooLong:
+                await client.write(_encode(Reply(errors=[f"expected a request of at most {REQUEST_MAX} bytes"])))
+                return
+            if line is None:
+                return
+            try:
+                request = msgspec.json.decode(line, type=Request)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                await client.write(_encode(Reply(errors=[f"expected a request: {error}"])))
+                return
+            try:
+                reply = Reply(result=await self._handle(request))
+            except Refused as refusal:
+                reply = Reply(errors=list(refusal.lines))
+            await client.write(_encode(reply))
 
 
-async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
-    writer.write(msgspec.json.encode(reply, enc_hook=str) + b"\n")
-    async with asyncio.timeout(DEADLINE_S):
-        await writer.drain()
+def _encode(reply: Reply) -> bytes:
+    return msgspec.json.encode(reply, enc_hook=str) + b"\n"
 
 
 class Client:
