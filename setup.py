@@ -14,6 +14,6 @@ def extension(module: str) -> Extension:
     return Extension(module, [module.replace(".", "/") + ".pyx"], depends=headers, extra_compile_args=FLAGS)
 
 
-MODULES = ["arpfast.answer"]
+MODULES = ["arpfast.answer", "arpfast.responder"]
 
 setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

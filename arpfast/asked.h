@@ -1,0 +1,74 @@
+/* Who asked last, for as many addresses as fit: a direct-mapped memory of constant size.
+ *
+ * The thread writes an entry for each reply; Python reads one when a person asks (`arpfast explain`). A sequence number
+ * that is odd while an entry is being written lets the reader see a torn one and try again: the writer never waits.
+ * Two addresses in one place forget each other, so a missing entry means nothing. */
+#ifndef ARPFAST_ASKED_H
+#define ARPFAST_ASKED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { ASKED_BITS = 12, ASKED_SIZE = 1 << ASKED_BITS };
+
+struct asker {
+    uint64_t monotonic_ns;
+    uint32_t ifindex;
+    uint8_t version; /* 0: nobody */
+    uint8_t mac[6];
+    uint8_t address[16]; /* ours, that was asked for; IPv4 in the first four, zeros behind */
+};
+
+struct asked_entry {
+    uint32_t sequence;
+    struct asker asker;
+};
+
+struct asked {
+    struct asked_entry entries[ASKED_SIZE];
+};
+
+/* Neighbouring addresses get neighbouring places: a pool up to the memory's size has no collisions. */
+static inline struct asked_entry *asked_place(struct asked *asked, uint8_t version, const uint8_t address[16]) {
+    uint64_t high = 0;
+    uint32_t low;
+    if (version == 4) {
+        memcpy(&low, address, 4);
+    } else {
+        uint32_t middle;
+        memcpy(&high, address, 8);
+        memcpy(&middle, address + 8, 4);
+        high ^= (uint64_t)middle << 16;
+        memcpy(&low, address + 12, 4);
+    }
+    low = __builtin_bswap32(low);
+    uint64_t salt = (high + version + (low >> ASKED_BITS)) * 0x9e3779b97f4a7c15ull;
+    return &asked->entries[(low + (salt >> (64 - ASKED_BITS))) % ASKED_SIZE];
+}
+
+/* The thread: remembers. */
+static inline void asked_note(struct asked *asked, const struct asker *asker) {
+    struct asked_entry *entry = asked_place(asked, asker->version, asker->address);
+    uint32_t sequence = entry->sequence;
+    __atomic_store_n(&entry->sequence, sequence + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    entry->asker = *asker;
+    __atomic_store_n(&entry->sequence, sequence + 2, __ATOMIC_RELEASE);
+}
+
+/* Anybody: whether someone is remembered to have asked for `address`; if so, fills `asker`. Gives up after a few torn
+ * reads: then the address is being asked for faster than it can be looked at, and the next call will do. */
+static inline bool asked_find(struct asked *asked, uint8_t version, const uint8_t address[16], struct asker *asker) {
+    struct asked_entry *entry = asked_place(asked, version, address);
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+        *asker = entry->asker;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (before % 2 == 0 && before == __atomic_load_n(&entry->sequence, __ATOMIC_RELAXED))
+            return asker->version == version && memcmp(asker->address, address, 16) == 0;
+    }
+    return false;
+}
+
+#endif

@@ -1,0 +1,99 @@
+"""What crosses between Python and the responder's thread: messages go down, facts and numbers come up.
+
+Plain values without behaviour. The thread knows the same numbers as C enums (`queue.h`, `facts.h`);
+`responder.pyx` refuses to be imported if the two disagree.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from arpfast.answer import Verdict
+    from arpfast.spans import Span, Version
+
+
+class MessageKind(IntEnum):
+    """What the thread is to send for each address of a span."""
+
+    ANNOUNCE = 0  # gratuitous ARP request (RFC 5227 section 3) or unsolicited NA with O (RFC 4861 section 7.2.6)
+    PROBE = 1  # ARP probe (RFC 5227 section 2.1.1) or DAD solicitation with a nonce (RFC 4862, RFC 7527)
+    ASK = 2  # a request from the address for `target`; the answer comes back as the fact CONFIRMED
+
+
+class Message(Struct, frozen=True, gc=False):
+    """One order to send; a /16 is one message, expanded by the thread as it sends."""
+
+    kind: MessageKind
+    ifindex: int
+    span: Span
+    target: int = 0  # ASK: whom to ask for, of the span's family
+
+
+class FactKind(IntEnum):
+    """What the thread reports."""
+
+    CONFLICT = 0  # a foreign MAC uses an address that we answer for as our own
+    TAKEN = 1  # an address that we probe is in use, or somebody else is probing it too
+    CONFIRMED = 2  # an ASK was answered
+    SOCKET_FAILED = 3  # a socket is dead for good: its interface is gone or has moved to another namespace
+    ROOM = 4  # after `send` refused messages for this interface: half its queue is free again
+
+
+class Fact(Struct, frozen=True, gc=False):
+    """One rare event, with who caused it."""
+
+    kind: FactKind
+    ifindex: int
+    version: Version  # for SOCKET_FAILED and ROOM: 4 for the ARP socket, 6 for the IPv6 one
+    address: int  # ours, that it is about; 0 for SOCKET_FAILED and ROOM
+    mac: bytes  # of the sender; zeros for SOCKET_FAILED and ROOM
+    monotonic_ns: int  # on the clock of `time.monotonic_ns`
+    error: int = 0  # SOCKET_FAILED: the errno
+
+
+class Filter(Protocol):
+    """What lets the kernel refuse frames before the thread sees them."""
+
+    def socket_program(self, version: Version, /) -> int:
+        """The descriptor of an eBPF socket filter for the ARP (4) or the IPv6 (6) sockets."""
+
+
+class RateLimit(Struct, frozen=True):
+    """Token buckets for answers: for each asking MAC, and in all; a rate of 0 is no limit."""
+
+    per_mac_per_s: int
+    burst: int  # how many answers one MAC may have at once
+    total_per_s: int
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """Who asked for an address last, and was answered."""
+
+    mac: bytes
+    ifindex: int
+    monotonic_ns: int
+
+
+class LinkStatistics(Struct, frozen=True):
+    """Counts of one interface since its first `set_link`."""
+
+    ifindex: int
+    name: str
+    verdicts: dict[Verdict, int]  # frames by what became of them; frames that the filter refused are in none
+    drops: int  # frames that the kernel lost because the ring was full
+    sent: dict[MessageKind, int]  # frames, not messages
+    send_errors: int  # replies and messages that the kernel refused to send
+    socket_errors: int  # times a socket reported an error: an interface that went down, mostly
+    queued: int  # messages that wait to be sent
+
+
+class Statistics(Struct, frozen=True):
+    """Counts of a responder. Each is read on its own while the thread goes on: sums may be off by a batch."""
+
+    links: tuple[LinkStatistics, ...]
+    facts_lost: int  # facts that a flood kept from Python
+    messages_dropped: int  # messages that waited for an interface which was dropped

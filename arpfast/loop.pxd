@@ -1,0 +1,125 @@
+"""The thread's C as Cython sees it: only what `responder.pyx` touches."""
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from arpfast.answer cimport guard_rate_t, link_t, table_t
+
+
+cdef extern from "facts.h" nogil:
+    enum:
+        FACT_CONFLICT
+        FACT_TAKEN
+        FACT_CONFIRMED
+        FACT_SOCKET_FAILED
+        FACT_ROOM
+        FACT_KINDS
+
+    ctypedef struct fact_t "struct fact":
+        uint64_t monotonic_ns
+        uint32_t ifindex
+        int32_t error
+        uint8_t kind
+        uint8_t version
+        uint8_t mac[6]
+        uint8_t address[16]
+
+    ctypedef struct facts_t "struct facts":
+        int wake
+        uint64_t lost
+
+    void facts_listen(facts_t *facts) noexcept
+    bint facts_take(facts_t *facts, fact_t *fact) noexcept
+
+
+cdef extern from "asked.h" nogil:
+    ctypedef struct asker_t "struct asker":
+        uint64_t monotonic_ns
+        uint32_t ifindex
+        uint8_t mac[6]
+
+    ctypedef struct asked_t "struct asked":
+        pass
+
+    bint asked_find(asked_t *asked, uint8_t version, const uint8_t *address, asker_t *asker) noexcept
+
+
+cdef extern from "queue.h" nogil:
+    enum:
+        MESSAGE_ANNOUNCE
+        MESSAGE_PROBE
+        MESSAGE_ASK
+        MESSAGE_KINDS
+
+    ctypedef struct message_t "struct message":
+        uint32_t left
+        uint8_t kind
+        uint8_t version
+        uint8_t address[16]
+        uint8_t target[16]
+
+    ctypedef struct queue_t "struct queue":
+        pass
+
+    bint queue_put(queue_t *queue, const message_t *message) noexcept
+    uint32_t queue_length(const queue_t *queue) noexcept
+
+
+cdef extern from "port.h" nogil:
+    enum:
+        FAMILIES
+
+    const uint16_t family_protocol[2]
+
+    ctypedef struct ring_t "struct ring":
+        int fd
+
+    ctypedef struct port_t "struct port":
+        uint32_t ifindex
+        ring_t ring[2]
+        queue_t queue
+        uint64_t verdicts[1]
+        uint64_t sent[1]
+        uint64_t send_errors
+        uint64_t socket_errors
+        uint64_t drops
+
+    long ports_alive
+
+    port_t *port_new(uint32_t ifindex) noexcept
+    const char *port_open(port_t *port, uint32_t frames, const int *programs) noexcept
+    void port_close(port_t *port) noexcept
+    bint port_orphaned(const port_t *port) noexcept
+    void port_free(port_t *port) noexcept
+    bint ring_filter(int fd, uint16_t protocol, int program) noexcept
+    uint32_t ring_drops(const ring_t *ring) noexcept
+
+
+cdef extern from "loop.h" nogil:
+    ctypedef struct plan_entry_t "struct plan_entry":
+        port_t *port
+        const table_t *table
+        link_t link
+
+    ctypedef struct plan_t "struct plan":
+        uint64_t generation
+        uint32_t count
+        plan_entry_t entries[1]
+
+    ctypedef struct loop_t "struct loop":
+        asked_t asked
+        facts_t facts
+
+    long plans_alive
+    long loops_alive
+
+    plan_t *plan_new(uint32_t count, uint64_t generation) noexcept
+    void plan_free(plan_t *plan) noexcept
+    loop_t *loop_new(uint32_t rate_per_s) noexcept
+    void loop_limit(loop_t *loop, guard_rate_t each, guard_rate_t all, uint64_t seed) noexcept
+    int loop_start(loop_t *loop) noexcept
+    plan_t *loop_publish(loop_t *loop, plan_t *plan) noexcept
+    void loop_wait_adopted(loop_t *loop, uint64_t generation) noexcept
+    void loop_ring(loop_t *loop) noexcept
+    void loop_stop(loop_t *loop) noexcept
+    void loop_free(loop_t *loop) noexcept
+    uint64_t peek(const uint64_t *counter) noexcept

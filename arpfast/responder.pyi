@@ -1,0 +1,63 @@
+from collections.abc import Sequence
+from typing import Self
+
+from arpfast.answer import Table
+from arpfast.crossing import Asked as Asked
+from arpfast.crossing import Fact as Fact
+from arpfast.crossing import FactKind as FactKind
+from arpfast.crossing import Filter as Filter
+from arpfast.crossing import LinkStatistics as LinkStatistics
+from arpfast.crossing import Message as Message
+from arpfast.crossing import MessageKind as MessageKind
+from arpfast.crossing import RateLimit as RateLimit
+from arpfast.crossing import Statistics as Statistics
+from arpfast.spans import Version
+
+__all__ = [
+    "Asked",
+    "Fact",
+    "FactKind",
+    "Filter",
+    "LinkStatistics",
+    "Message",
+    "MessageKind",
+    "RateLimit",
+    "Responder",
+    "Statistics",
+    "alive",
+]
+
+def alive() -> tuple[int, int, int]: ...
+
+class Responder:
+    def __new__(
+        cls,
+        *,
+        rate_per_s: int = 20000,
+        ring_frames: int = 4096,
+        limit: RateLimit | None = None,
+        filter: Filter | None = None,  # noqa: A002
+    ) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+    def facts(self) -> list[Fact]: ...
+    def set_link(
+        self,
+        ifindex: int,
+        name: str,
+        mac: bytes,
+        *,
+        router: bool,
+        link_local: bytes | None,
+        kin: Sequence[bytes],
+        nonce: bytes,
+        table: Table | None,
+    ) -> None: ...
+    def drop_link(self, ifindex: int) -> None: ...
+    def set_filter(self, ifindex: int, version: Version, program: int | None) -> None: ...
+    def send(self, messages: Sequence[Message]) -> int: ...
+    def statistics(self) -> Statistics: ...
+    def asked(self, version: Version, address: int) -> Asked | None: ...

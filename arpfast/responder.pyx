@@ -1,0 +1,371 @@
+"""The responder: packet sockets on any number of interfaces, and one thread that answers from them without Python.
+
+This module owns what the thread uses (`loop.h` tells how it works) and carries wishes down and facts up. The thread
+never takes the GIL and Python never waits for it but in one place: whoever replaces a plan waits, without the GIL, for
+the fraction of a millisecond until the thread has taken up the new one, and then frees the old.
+
+Sockets belong to the network namespace of the Python thread that calls `set_link`. Opening and closing them, and what
+may change a plan, is serialized by a lock, so any thread may call anything. After a fork the child has no thread: there
+`close` frees, and everything else is the parent's.
+"""
+
+from libc.errno cimport errno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from posix.types cimport pid_t
+from posix.unistd cimport getpid
+
+from arpfast.answer cimport Link, Table, guard_rate, guard_rate_t
+from arpfast.loop cimport (
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE,
+    MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
+    loop_free, loop_limit, loop_new, loop_publish, loop_ring, loop_start, loop_stop, loop_t, loop_wait_adopted,
+    loops_alive, message_t, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_free, port_new, port_open,
+    port_orphaned, port_t, ports_alive, queue_length, queue_put, ring_drops, ring_filter,
+)
+
+import os
+import threading
+
+from arpfast.answer import Verdict
+from arpfast.crossing import (
+    Asked,
+    Fact,
+    FactKind,
+    Filter,
+    LinkStatistics,
+    Message,
+    MessageKind,
+    RateLimit,
+    Statistics,
+)
+
+__all__ = ["Asked", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
+           "Responder", "Statistics", "alive"]
+
+assert [kind.value for kind in FactKind] == [FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM]
+assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK]
+assert FAMILIES == 2 and FACT_KINDS == len(FactKind) and MESSAGE_KINDS == len(MessageKind)
+
+LARGEST_SPAN = 1 << 24
+VERSIONS = (4, 6)  # by the C enum's family
+
+cdef Table NOTHING = Table()
+cdef tuple VERDICTS = tuple(Verdict)
+cdef tuple FACT_KIND = tuple(FactKind)
+cdef tuple MESSAGE_KIND = tuple(MessageKind)
+
+
+def alive():
+    """How many responders, ports and plans hold memory, in this process."""
+    return loops_alive, ports_alive, plans_alive
+
+
+cdef object failure(str attempted, object interface):
+    """The error that errno stands for, with what was attempted, and where."""
+    cdef int error = errno
+    return OSError(error, f"could not {attempted}: {os.strerror(error)}", interface)
+
+
+cdef int pack(uint8_t *field, int version, object address) except -1:
+    """Write an address as it lies on the wire, IPv4 in the first four bytes."""
+    cdef bytes packed = address.to_bytes(4 if version == 4 else 16, "big")
+    memset(field, 0, 16)
+    memcpy(field, <const char *>packed, len(packed))
+    return 0
+
+
+cdef class Port:
+    """Owns the sockets of one interface, and holds what its entry in the plan points to."""
+
+    cdef port_t *port
+    cdef object wish
+    cdef Link link
+    cdef Table table
+    cdef str name
+
+    def __cinit__(self, uint32_t ifindex, str name):
+        self.port = port_new(ifindex)
+        if self.port is NULL:
+            raise MemoryError(f"no memory for interface {name}")
+        self.name = name
+
+    def __dealloc__(self):
+        port_free(self.port)
+
+    cdef int open(self, uint32_t frames, object filter_) except -1:
+        cdef int[2] programs
+        cdef const char *failed
+        for family in range(FAMILIES):
+            programs[family] = -1 if filter_ is None else filter_.socket_program(VERSIONS[family])
+        with nogil:
+            failed = port_open(self.port, frames, programs)
+        if failed is not NULL:
+            raise failure(failed.decode(), self.name)
+        return 0
+
+    cdef object statistics(self):
+        cdef port_t *port = self.port
+        for family in range(FAMILIES):
+            port.drops += ring_drops(&port.ring[family])
+        return LinkStatistics(
+            ifindex=port.ifindex,
+            name=self.name,
+            verdicts={verdict: peek(&port.verdicts[<int>i]) for i, verdict in enumerate(VERDICTS)},
+            drops=port.drops,
+            sent={kind: peek(&port.sent[<int>i]) for i, kind in enumerate(MESSAGE_KIND)},
+            send_errors=peek(&port.send_errors),
+            socket_errors=peek(&port.socket_errors),
+            queued=queue_length(&port.queue),
+        )
+
+
+cdef class Responder:
+    """Answers on the interfaces given to `set_link`, sends what is given to `send`, reports facts.
+
+    `rate_per_s` paces all that `send` sends, on all interfaces together. `ring_frames` is how many frames wait for the
+    thread on an interface, per family, before the kernel drops (256 bytes each; a power of two). `limit` bounds how
+    often it answers. `filter`, if given, has `socket_program(version) -> int`: the descriptor of an eBPF socket filter
+    for the ARP (4) or IPv6 (6) sockets that are opened from then on; without it they get a classic filter, which knows
+    no addresses. Needs CAP_NET_RAW whenever a link is opened. A context manager that closes.
+    """
+
+    cdef loop_t *loop
+    cdef plan_t *plan
+    cdef bint running
+    cdef pid_t owner
+    cdef uint32_t frames
+    cdef uint64_t generation
+    cdef uint64_t messages_dropped
+    cdef dict ports
+    cdef list held  # what the thread's plan points to
+    cdef object filter
+    cdef object lock
+
+    def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None):
+        if not 1 <= rate_per_s <= 1_000_000:
+            raise ValueError(f"expected a rate from 1 to 1000000 frames a second, not {rate_per_s}")
+        if not 256 <= ring_frames <= 65536 or ring_frames & (ring_frames - 1):
+            raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
+        self.lock = threading.Lock()
+        self.ports = {}
+        self.owner = getpid()
+        self.frames = ring_frames
+        self.filter = filter
+        self.loop = loop_new(rate_per_s)
+        if self.loop is NULL:
+            raise failure("set up the responder", None)
+        cdef guard_rate_t each, total
+        if limit is not None:
+            each = guard_rate(limit.per_mac_per_s, limit.burst)
+            # A tenth of a second's worth at once: many polite askers may well ask together.
+            total = guard_rate(limit.total_per_s, max(limit.burst, limit.total_per_s // 10))
+            loop_limit(self.loop, each, total, int.from_bytes(os.urandom(8), "little"))
+        self.publish()
+
+    def __del__(self):
+        # Before the garbage collector takes `ports` apart: the thread uses what they own.
+        self.free()
+
+    def __dealloc__(self):
+        self.free()
+
+    cdef loop_t *opened(self) except NULL:
+        if self.loop is NULL:
+            raise ValueError("the responder is closed")
+        return self.loop
+
+    cdef int publish(self) except -1:
+        """Make the ports as they stand the plan; on return the thread follows it and the one before is gone."""
+        cdef plan_t *plan = plan_new(len(self.ports), self.generation + 1)
+        cdef uint32_t i = 0
+        cdef Port port
+        if plan is NULL:
+            raise MemoryError("no memory for a plan")
+        for port in self.ports.values():
+            plan.entries[i].port = port.port
+            plan.entries[i].table = port.table.table
+            plan.entries[i].link = port.link.link
+            i += 1
+        self.generation += 1
+        held = [(port, port.table) for port in self.ports.values()]
+        self.plan = loop_publish(self.loop, plan)
+        if self.running:
+            with nogil:
+                loop_wait_adopted(self.loop, self.generation)
+        plan_free(self.plan)
+        self.plan = plan
+        self.held = held
+        return 0
+
+    cdef void free(self) noexcept:
+        cdef loop_t *loop = self.loop
+        if loop is NULL:
+            return
+        self.loop = NULL
+        if self.running and self.owner == getpid():
+            with nogil:
+                loop_stop(loop)
+        self.running = False
+        plan_free(self.plan)
+        self.plan = NULL
+        loop_free(loop)
+
+    def start(self):
+        """Start the thread; does nothing if it runs."""
+        with self.lock:
+            self.opened()
+            if self.running:
+                return
+            error = loop_start(self.loop)
+            if error:
+                raise OSError(error, f"could not start the responder's thread: {os.strerror(error)}")
+            self.running = True
+
+    def close(self):
+        """End the thread, close every socket, free everything. Anything but `close` then raises ValueError."""
+        with self.lock:
+            self.free()
+            self.ports, self.held = {}, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def fileno(self):
+        """A descriptor that is readable while facts wait; not to be read from."""
+        return self.opened().facts.wake
+
+    def facts(self):
+        """What was reported since the last call, oldest first; never waits."""
+        cdef fact_t fact
+        self.opened()
+        facts_listen(&self.loop.facts)
+        taken = []
+        while self.loop is not NULL and facts_take(&self.loop.facts, &fact):
+            address = fact.address[:4] if fact.version == 4 else fact.address[:16]
+            taken.append(Fact(
+                FACT_KIND[fact.kind], fact.ifindex, fact.version, int.from_bytes(address, "big"),
+                <bytes>fact.mac[:6], fact.monotonic_ns, fact.error,
+            ))
+        return taken
+
+    def set_link(self, ifindex, name, mac, *, router, link_local, kin, nonce, table):
+        """Wish for an interface: answer there for the addresses of `table` (None: for none) with `mac`.
+
+        Replaces the wish before as a whole; when this returns, no frame is judged by the old one any more, and none was
+        missed or judged by half a wish in between. The same wish again does nothing, but for opening the sockets anew
+        if the interface was gone. `name` only labels statistics and errors. Raises OSError if the sockets cannot be
+        opened; the interface then has no link.
+        """
+        cdef Port port
+        cdef Table wanted = NOTHING if table is None else table
+        kin = tuple(kin)
+        wish = (mac, bool(router), link_local, kin, nonce)
+        with self.lock:
+            self.opened()
+            port = self.ports.get(ifindex)
+            if port is not None:
+                port.name = name
+                if port_orphaned(port.port):
+                    del self.ports[ifindex]
+                    self.publish()
+                    with nogil:
+                        port_close(port.port)
+                    port.open(self.frames, self.filter)
+                elif port.wish == wish and port.table is wanted:
+                    return
+            else:
+                port = Port(ifindex, name)
+            wish_before = port.wish
+            if wish_before != wish:
+                port.link = Link(mac, router=router, link_local=link_local, kin=kin, nonce=nonce)
+            if wish_before is None:
+                port.open(self.frames, self.filter)
+            port.wish = wish
+            port.table = wanted
+            self.ports[ifindex] = port
+            self.publish()
+
+    def drop_link(self, ifindex):
+        """Neither answer nor send on an interface any more; does nothing if it has no link."""
+        cdef Port port
+        with self.lock:
+            self.opened()
+            port = self.ports.pop(ifindex, None)
+            if port is None:
+                return
+            self.publish()
+            self.messages_dropped += queue_length(&port.port.queue)
+            with nogil:
+                port_close(port.port)
+
+    def set_filter(self, ifindex, version, program):
+        """Replace the filter of one socket by the eBPF program `program`, or by the classic one (None), without a gap.
+
+        The kernel keeps the program; the descriptor may be closed. Raises KeyError without a link, OSError if refused.
+        """
+        cdef Port port
+        cdef int family = VERSIONS.index(version)
+        cdef int descriptor = -1 if program is None else program
+        with self.lock:
+            self.opened()
+            port = self.ports.get(ifindex)
+            if port is None:
+                raise KeyError(ifindex)
+            if not ring_filter(port.port.ring[family].fd, family_protocol[family], descriptor):
+                raise failure("attach the filter to a packet socket", port.name)
+
+    def send(self, messages):
+        """Queue messages, to be sent in order on each interface, and interfaces in turn; returns how many were taken.
+
+        Stops at the first one whose interface's queue is full: the fact ROOM then says when to go on. Those for
+        interfaces without a link count as taken, and as dropped. A message has at most 2**24 addresses.
+        """
+        cdef Port port
+        cdef message_t message
+        cdef int taken = 0
+        with self.lock:
+            self.opened()
+            try:
+                for wish in messages:
+                    version, first, last = wish.span
+                    size = last - first + 1
+                    if not 1 <= size <= LARGEST_SPAN:
+                        raise ValueError(f"expected 1 to {LARGEST_SPAN} addresses in a message, not {size}")
+                    message.left = size
+                    message.kind = MessageKind(wish.kind)
+                    message.version = version
+                    pack(message.address, version, first)
+                    pack(message.target, version, wish.target)
+                    port = self.ports.get(wish.ifindex)
+                    if port is None:
+                        self.messages_dropped += 1
+                    elif not queue_put(&port.port.queue, &message):
+                        break
+                    taken += 1
+            finally:
+                loop_ring(self.loop)
+        return taken
+
+    def statistics(self):
+        """Counts since the start, of all links."""
+        cdef Port port
+        with self.lock:
+            self.opened()
+            links = []
+            for port in self.ports.values():
+                links.append(port.statistics())
+            return Statistics(tuple(links), peek(&self.loop.facts.lost), self.messages_dropped)
+
+    def asked(self, version, address):
+        """Who was answered last for an address, if that is still remembered: the memory is small, and forgets."""
+        cdef uint8_t[16] packed
+        cdef asker_t asker
+        self.opened()
+        pack(packed, version, address)
+        if not asked_find(&self.loop.asked, version, packed, &asker):
+            return None
+        return Asked(<bytes>asker.mac[:6], asker.ifindex, asker.monotonic_ns)
