@@ -9,25 +9,26 @@
 enum { ND_OPTIONS = 190 };
 
 /* What the options of a message say; each is 0, or how far behind the frame's begin its value lies. The first of a
- * kind counts. */
+ * kind counts. `address` is the sender's: the source option of a solicitation, the target option of an advertisement;
+ * the other one is ignored whatever it says, as are all that the message is not known for (RFC 4861 §7.1). */
 struct nd_options {
-    uint32_t source, target, nonce;
+    uint32_t address, nonce;
 };
 
 enum { ND_AT = sizeof(struct ethernet) + sizeof(struct ipv6), ND_OPTIONS_AT = ND_AT + sizeof(struct nd) };
 
 /* Reads `units` times eight bytes of options. VERDICT_COUNT if they are all valid. */
 static inline enum verdict nd_read_options(const uint8_t *frame, uint32_t units, struct nd_options *options) {
+    uint8_t sender = frame[ND_AT] == ND_SOLICIT ? ND_OPTION_SOURCE : ND_OPTION_TARGET;
     const uint8_t *at = frame + ND_OPTIONS_AT;
     uint32_t unit = 0;
     for (uint32_t i = 0; i < ND_OPTIONS && unit < units; i++) {
         const struct nd_option *option = (const struct nd_option *)(at + unit * 8);
         uint32_t value = ND_OPTIONS_AT + unit * 8 + 2;
         if (option->length == 0 || option->length > units - unit) return VERDICT_BAD_OPTION;
-        if (option->type == ND_OPTION_SOURCE || option->type == ND_OPTION_TARGET) {
+        if (option->type == sender) {
             if (option->length != 1) return VERDICT_BAD_OPTION; /* RFC 2464 §6 */
-            if (option->type == ND_OPTION_SOURCE && !options->source) options->source = value;
-            if (option->type == ND_OPTION_TARGET && !options->target) options->target = value;
+            if (!options->address) options->address = value;
         }
         if (option->type == ND_OPTION_NONCE && option->length == 1 && !options->nonce) options->nonce = value;
         unit += option->length;
@@ -74,10 +75,10 @@ static inline int nd_is_own_nonce(const struct link *link, const uint8_t *frame,
 static inline enum verdict nd_solicited(const struct table *table, const struct link *link, uint8_t *frame,
                                         uint32_t capacity, const struct nd_options *options, struct outcome *outcome) {
     const struct nd_frame *asked = (const struct nd_frame *)frame;
-    const uint8_t *mac = nd_sender(frame, options->source);
+    const uint8_t *mac = nd_sender(frame, options->address);
     int detection = ip6_is_unspecified(asked->ipv6.source);
     if (detection && !ip6_is_solicited_node(asked->ipv6.destination)) return VERDICT_BAD_DESTINATION;
-    if (detection && options->source) return VERDICT_UNEXPECTED_SOURCE_OPTION;
+    if (detection && options->address) return VERDICT_UNEXPECTED_SOURCE_OPTION;
     __builtin_memcpy(outcome->mac, mac, 6);
     if (link_is_own(link, asked->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
     if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
@@ -103,7 +104,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
 static inline enum verdict nd_advertised(const struct table *table, const struct link *link, const uint8_t *frame,
                                          const struct nd_options *options, struct outcome *outcome) {
     const struct nd_frame *told = (const struct nd_frame *)frame;
-    const uint8_t *mac = nd_sender(frame, options->target);
+    const uint8_t *mac = nd_sender(frame, options->address);
     int solicited = (told->nd.flags & net32(ND_SOLICITED)) != 0;
     if (solicited && ip6_is_multicast(told->ipv6.destination)) return VERDICT_BAD_SOLICITED_FLAG;
     __builtin_memcpy(outcome->mac, mac, 6);
@@ -137,7 +138,7 @@ static inline enum verdict answer_nd(const struct table *table, const struct lin
     if (payload < sizeof(struct nd)) return VERDICT_BAD_LENGTH;
     if (in->nd.code != 0) return VERDICT_BAD_CODE;
     if (payload % 8 != 0) return VERDICT_BAD_OPTION;
-    struct nd_options options = {0, 0, 0};
+    struct nd_options options = {0, 0};
     enum verdict refused = nd_read_options(frame, payload / 8 - 3, &options);
     if (refused != VERDICT_COUNT) return refused;
     if (nd_sum(&in->ipv6, &in->nd, payload / 8) != 0xffff) return VERDICT_BAD_CHECKSUM;
