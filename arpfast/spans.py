@@ -6,7 +6,7 @@ values: hashable, comparable, safe to hand to any thread.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -148,31 +148,147 @@ class Spans:
         return False
 
     def __or__(self, other: Spans) -> Spans:
-        return Spans((*self.spans, *other.spans)) if self.spans and other.spans else self if self.spans else other
+        few, many = (self, other) if len(self.spans) < len(other.spans) else (other, self)
+        if not few.spans or few.spans == many.spans:
+            return many
+        if len(few.spans) * _FEW < len(many.spans):
+            return _of_merged(_spliced(many.spans, few.spans))
+        return Spans((*few.spans, *many.spans))
 
     def __sub__(self, other: Spans) -> Spans:
-        if not self.spans or not other.spans:
+        mine, holes = self.spans, other.spans
+        if not mine or not holes:
             return self
-        left: list[Span] = []
-        holes, at = other.spans, 0
-        for version, first, last in self.spans:
-            while at < len(holes) and (holes[at].version, holes[at].last) < (version, first):
-                at += 1
-            reached, hole = first, at
-            while hole < len(holes) and holes[hole].version == version and holes[hole].first <= last:
-                if holes[hole].first > reached:
-                    left.append(Span(version, reached, holes[hole].first - 1))
-                reached = holes[hole].last + 1
-                hole += 1
-            if reached <= last:
-                left.append(Span(version, reached, last))
-        return Spans(left)
+        if len(mine) * _FEW < len(holes):
+            holes = tuple(span for around in mine for span in holes[slice(*_overlapping(holes, around))])
+        elif len(holes) * _FEW < len(mine):
+            return _of_merged(_pierced(mine, holes))
+        elif len(mine) > _FEW:
+            # Spans that both have cancel out: each is disjoint from all others of either.
+            mine, holes = (
+                tuple(sorted(set(mine).difference(holes))),
+                tuple(sorted(set(holes).difference(mine))),
+            )
+        return _of_merged(_difference(mine, holes))
 
     def __and__(self, other: Spans) -> Spans:
-        return self - (self - other)
+        few, many = (self, other) if len(self.spans) < len(other.spans) else (other, self)
+        return few - (few - many)
+
+    def of_version(self, version: Version) -> Spans:
+        """Those of one family."""
+        at = bisect_left(self.spans, (6,))
+        return _of_merged(self.spans[:at] if version == 4 else self.spans[at:])
+
+    def size_of_spans_up_to(self, largest: int) -> int:
+        """How many addresses there are in spans of at most `largest`."""
+        return sum(size for span in self.spans if (size := span.last - span.first + 1) <= largest)
+
+    def window(
+        self, start: tuple[Version, int] | None, count: int, *, largest: int
+    ) -> tuple[Spans, tuple[Version, int] | None]:
+        """The next `count` addresses from `start` on (None: from the first), leaving out spans of more than `largest`,
+        and where the next window starts (None: these were the last).
+        """
+        at = 0
+        if start is not None:
+            at = bisect_right(self.spans, (*start, 1 << 128))
+            if at and self.spans[at - 1].version == start[0] and self.spans[at - 1].last >= start[1]:
+                at -= 1
+        taken: list[Span] = []
+        while at < len(self.spans):
+            version, first, last = self.spans[at]
+            at += 1
+            if last - first + 1 > largest:
+                continue
+            if start is not None and version == start[0]:
+                first = max(first, start[1])
+            if count <= 0:
+                return _of_merged(taken), (version, first)
+            last_taken = min(last, first + count - 1)
+            taken.append(Span(version, first, last_taken))
+            count -= last_taken - first + 1
+            if last_taken < last:
+                return _of_merged(taken), (version, last_taken + 1)
+        return _of_merged(taken), None
 
     def prefixes(self) -> Iterator[str]:
         """Each span as the fewest prefixes that make it up, as text."""
         for span in self.spans:
             first, last = address_of(span.version, span.first), address_of(span.version, span.last)
             yield from map(str, summarize_address_range(first, last))
+
+
+_FEW = 16
+"""So many times fewer spans count as few: a change of one in 100 000 must cost one, not 100 000 steps of Python."""
+
+
+def _of_merged(spans: Iterable[Span]) -> Spans:
+    """Spans from what is disjoint and in order already."""
+    made = Spans()
+    made.spans = tuple(spans)
+    return made
+
+
+def _overlapping(spans: tuple[Span, ...], around: Span, *, touching: int = 0) -> tuple[int, int]:
+    """Which of `spans` (disjoint, in order) share an address with `around`, or with its neighbours if `touching` is 1:
+    from index, to index.
+    """
+    version, first, last = around
+    start = bisect_left(spans, (version, first))
+    if start and spans[start - 1].version == version and spans[start - 1].last >= first - touching:
+        start -= 1
+    return start, max(start, bisect_right(spans, (version, last + touching, 1 << 128)))
+
+
+def _spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
+    """The union, `many` copied in long runs."""
+    done = 0
+    grown: Span | None = None
+    for span in few:
+        start, end = _overlapping(many, span, touching=1)
+        touched = [] if start == end else [many[start], many[end - 1]]
+        first = min(span.first, *(each.first for each in touched), span.first)
+        last = max(span.last, *(each.last for each in touched), span.last)
+        if grown is not None and grown.version == span.version and first <= grown.last + 1:
+            grown = Span(span.version, grown.first, max(grown.last, last))
+        else:
+            if grown is not None:
+                yield grown
+            yield from many[done:start]
+            grown = Span(span.version, first, last)
+        done = max(done, end)
+    if grown is not None:
+        yield grown
+    yield from many[done:]
+
+
+def _pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
+    """`many` without `few`, copied in long runs."""
+    done = at = 0
+    while at < len(few):
+        start, end = _overlapping(many, few[at])
+        upto = at + 1
+        while upto < len(few) and (following := _overlapping(many, few[upto]))[0] < end:
+            end = max(end, following[1])
+            upto += 1
+        yield from many[done:start]
+        yield from _difference(many[start:end], few[at:upto])
+        done, at = end, upto
+    yield from many[done:]
+
+
+def _difference(spans: tuple[Span, ...], holes: tuple[Span, ...]) -> Iterator[Span]:
+    """`spans` without `holes`, both disjoint and in order, step by step."""
+    at = 0
+    for version, first, last in spans:
+        while at < len(holes) and (holes[at].version, holes[at].last) < (version, first):
+            at += 1
+        reached, hole = first, at
+        while hole < len(holes) and holes[hole].version == version and holes[hole].first <= last:
+            if holes[hole].first > reached:
+                yield Span(version, reached, holes[hole].first - 1)
+            reached = holes[hole].last + 1
+            hole += 1
+        if reached <= last:
+            yield Span(version, reached, last)
