@@ -1,0 +1,216 @@
+"""Makes a wish come true: the asyncio shell around `Duties`, which has all the rules and none of the sockets.
+
+    wish -------.                       .--> groups.py: solicited-node joins
+    snapshot ---+--> Duties --orders--> +--> responder: tables, then messages
+    facts ------+       ^               '--> report: events for people
+    time -------'       '-- joined
+
+`want` and `interfaces` only note what is new and wake the one task, which sleeps until the next deadline, a fact, or a
+wish. What the responder refuses for now (a full queue, an interface in trouble) is kept and tried again; nothing that
+fails here stops the rest. All on the event loop's thread; the responder's own thread sees finished tables only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from arpfast.answer import Table
+from arpfast.duties import Answer, Duties, LinkOrder, Settings
+from arpfast.explaining import explain
+from arpfast.groups import Groups
+from arpfast.inspection import AnnouncerStatistics, Event, Explanation, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from arpfast.crossing import Message
+    from arpfast.interfaces import Interface
+    from arpfast.responder import Responder
+    from arpfast.spans import Spans, Version
+
+__all__ = ["Announcer", "Answer", "Event", "Explanation", "Phase", "Settings"]
+
+_RETRY_S = 1.0
+_SEND_AGAIN_S = 0.02
+
+
+class Announcer:
+    """Answers for, announces and defends what is wanted, on the interfaces that are chosen."""
+
+    def __init__(self, responder: Responder, *, rate_per_s: float, report: Callable[[Event], None]) -> None:
+        """`rate_per_s` must be the responder's; `report` is called on the event loop with what people should know."""
+        self._responder = responder
+        self._report = report
+        self._duties = Duties(rate_per_s)
+        self._groups = Groups()
+        self._tables: dict[tuple[Spans, Spans, Spans], Table] = {}
+        self._using: dict[int, tuple[Spans, Spans, Spans]] = {}
+        self._again: dict[int, LinkOrder] = {}
+        self._failing: dict[int, str] = {}
+        self._unsent: list[Message] = []
+        self._wish: tuple[list[Answer], Settings] | None = None
+        self._snapshot: Mapping[int, Interface] | None = None
+        self._announce: list[Spans] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._counts = {"tables": 0, "wakes": 0}
+
+    def want(self, answers: Iterable[Answer], settings: Settings) -> None:
+        """Replace the whole wish. Returns at once and cannot fail: what is not possible yet is tried again."""
+        self._wish = (list(answers), settings)
+        self._wake.set()
+
+    def interfaces(self, snapshot: Mapping[int, Interface]) -> None:
+        """Replace the picture of this host's interfaces."""
+        self._snapshot = snapshot
+        self._wake.set()
+
+    def announce(self, spans: Spans) -> None:
+        """Announce again what is answered of these, and probe those again now that others had."""
+        self._announce.append(spans)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Do it, until cancelled. Then nothing is answered any more, and nothing is sent about that (the neighbours'
+        entries are their own).
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._responder.fileno(), self._wake.set)
+        try:
+            while True:
+                self._turn(time.monotonic())
+                await self._sleep()
+                self._counts["wakes"] += 1
+        finally:
+            loop.remove_reader(self._responder.fileno())
+            for ifindex in list(self._using):
+                self._drop(ifindex)
+            self._groups.close()
+
+    def explain(self, version: Version, value: int) -> Explanation:
+        """All about one address: where it is answered, since when, and if not, why."""
+        return explain(self._duties, version, value, time.monotonic(), time.time())
+
+    def statistics(self) -> AnnouncerStatistics:
+        """Counts since the start and the present state; walks the sets of addresses, so for a scrape."""
+        counts = self._duties.office.counts
+        return AnnouncerStatistics(
+            links=self._duties.totals(),
+            tables=self._counts["tables"],
+            wakes=self._counts["wakes"],
+            taken=counts["taken"],
+            conflicts=counts["conflicts"],
+            defended=counts["defended"],
+            yielded=counts["yielded"],
+            confirmed=counts["confirmed"],
+            unconfirmed=counts["unconfirmed"],
+            group_joins=self._groups.joins,
+            group_failures=self._groups.failures,
+        )
+
+    async def _sleep(self) -> None:
+        """Until there is something to do."""
+        if self._groups.busy:
+            await asyncio.sleep(0)
+            return
+        now = time.monotonic()
+        deadlines = [now + _SEND_AGAIN_S] if self._unsent else []
+        if self._again:
+            deadlines.append(now + _RETRY_S)
+        deadline = self._duties.next_deadline()
+        if deadline is not None:
+            deadlines.append(deadline)
+        if not deadlines:
+            await self._wake.wait()
+            return
+        loop = asyncio.get_running_loop()
+        handle = loop.call_later(max(0.0, min(deadlines) - now), self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            handle.cancel()
+
+    def _turn(self, now: float) -> None:
+        self._wake.clear()
+        facts = self._responder.facts()
+        duties = self._duties
+        if self._wish is not None:
+            (answers, settings), self._wish = self._wish, None
+            duties.want(answers, settings, now)
+        if self._snapshot is not None:
+            snapshot, self._snapshot = self._snapshot, None
+            duties.interfaces(snapshot, now)
+        duties.facts(facts, now)  # before time: a verdict must know of all that came in before it
+        duties.advance(now)
+        for spans in self._announce:
+            duties.announce(spans, now)
+        self._announce.clear()
+        for ifindex in self._groups.step():
+            duties.joined(ifindex, now)
+        self._carry_out(now)
+
+    def _carry_out(self, now: float) -> None:
+        while True:
+            orders = self._duties.orders()
+            for ifindex in orders.drops:
+                self._drop(ifindex)
+            again, self._again = self._again, {}
+            for order in {**again, **{order.interface.index: order for order in orders.links}}.values():
+                if order.interface.index in self._duties.presences:
+                    self._set_link(order, now)
+            self._forget_tables()
+            self._unsent.extend(orders.messages)
+            for event in orders.events:
+                self._report(event)
+            if not orders.links:  # which may have asked for groups that were joined already
+                break
+        if self._unsent:
+            present = [message for message in self._unsent if message.ifindex in self._using]
+            self._unsent = present[self._responder.send(present) :]
+
+    def _set_link(self, order: LinkOrder, now: float) -> None:
+        interface = order.interface
+        if not interface.ipv6:
+            self._groups.drop(interface.index)
+        elif self._groups.want(interface.index, order.groups):
+            self._duties.joined(interface.index, now)
+        key = (order.own, order.proxied, order.tentative)
+        table = self._tables.get(key)
+        if table is None:
+            table = self._tables[key] = Table(*key)
+            self._counts["tables"] += 1
+        try:
+            self._responder.set_link(
+                interface.index,
+                interface.name,
+                interface.mac,
+                router=interface.router6,
+                link_local=None if interface.link_local is None else interface.link_local.packed,
+                kin=order.kin,
+                nonce=order.nonce,
+                table=table,
+            )
+        except OSError as error:
+            if self._failing.get(interface.index) != str(error):
+                self._failing[interface.index] = str(error)
+                self._report(
+                    Event("error", "interface cannot be used", {"interface": interface.name, "error": str(error)})
+                )
+            self._again[interface.index] = order
+            return
+        self._failing.pop(interface.index, None)
+        self._using[interface.index] = key
+
+    def _drop(self, ifindex: int) -> None:
+        self._groups.drop(ifindex)
+        self._again.pop(ifindex, None)
+        self._failing.pop(ifindex, None)
+        if self._using.pop(ifindex, None) is not None:
+            self._responder.drop_link(ifindex)
+
+    def _forget_tables(self) -> None:
+        used = {id(table) for key in self._using.values() if (table := self._tables.get(key)) is not None}
+        if len(self._tables) > len(used):
+            self._tables = {key: table for key, table in self._tables.items() if id(table) in used}
