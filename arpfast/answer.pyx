@@ -6,6 +6,7 @@ GIL, for as long as somebody holds a reference to it.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsUnsignedLongLong
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -29,6 +30,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLongMask(object number) except? -1
+    PyObject *PyTuple_GET_ITEM(object pair, Py_ssize_t at)  # borrowed, and of any subclass: Cython unpacks those slowly
 
 cdef extern from "build.h" nogil:
     ctypedef struct interval_t "struct interval":
@@ -68,14 +70,16 @@ class Outcome(NamedTuple):
     address: int
 
 
-cdef size_t split(object spans, interval_t *intervals, size_t *ipv4) except? 0:
+cdef size_t split(tuple spans, interval_t *intervals, size_t *ipv4) except? 0:
     """Write the spans, IPv4 first as they are sorted, as intervals; returns how many, and how many are of IPv4."""
     cdef size_t count = 0
     cdef interval_t *interval
     ipv4[0] = 0
-    for version, first, last in spans:
+    for span in spans:
+        first = <object>PyTuple_GET_ITEM(span, 1)
+        last = <object>PyTuple_GET_ITEM(span, 2)
         interval = &intervals[count]
-        if version == 4:
+        if <object>PyTuple_GET_ITEM(span, 0) == 4:
             ipv4[0] += 1
             interval.first_high = interval.last_high = 0
             interval.first_low = PyLong_AsUnsignedLongLong(first)
@@ -174,6 +178,27 @@ cdef class Link:
     def mac(self):
         """Its hardware address."""
         return PyBytes_FromStringAndSize(<const char *>self.link.mac, 6)
+
+
+cdef class Guard:
+    """The token buckets of guard.h, for tests: rates are answers a second, 0 for no limit; bursts are answers."""
+
+    cdef guard_t *guard
+
+    def __cinit__(self, *, uint32_t each=0, uint32_t each_burst=1, uint32_t total=0, uint32_t total_burst=1, seed=0):
+        self.guard = <guard_t *>malloc(sizeof(guard_t))
+        if self.guard is NULL:
+            raise MemoryError("no memory for a guard")
+        guard_reset(self.guard, guard_rate(each, each_burst), guard_rate(total, total_burst), seed)
+
+    def __dealloc__(self):
+        free(self.guard)
+
+    def admit(self, bytes mac not None, now_ns):
+        """Whether a question from `mac` that arrived at `now_ns` may be answered."""
+        if PyBytes_GET_SIZE(mac) != 6:
+            raise ValueError(f"expected 6 bytes of mac, not {len(mac)}")
+        return guard_admit(self.guard, <const uint8_t *>PyBytes_AS_STRING(mac), now_ns)
 
 
 def answer(Table table not None, Link link not None, bytes frame not None, *, capacity=None):

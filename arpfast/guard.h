@@ -42,11 +42,10 @@ static inline struct guard_rate guard_rate(uint32_t rate_per_s, uint32_t burst) 
     return (struct guard_rate){period_ns, period_ns * (burst ? burst : 1)};
 }
 
-/* How much of a bucket is spent, as time to refill it; never more than all of it, should the clock have gone back. */
+/* How much of a bucket is spent, as time to refill it. More than all of it can only mean that the clock went back. */
 static inline uint64_t guard_spent(uint64_t full_ns, uint64_t now_ns, struct guard_rate rate) {
     int64_t spent = (int64_t)(full_ns - now_ns); /* right even where the clock wraps */
-    if (spent <= 0) return 0;
-    return (uint64_t)spent < rate.burst_ns ? (uint64_t)spent : rate.burst_ns;
+    return spent > 0 && (uint64_t)spent <= rate.burst_ns ? (uint64_t)spent : 0;
 }
 
 /* Forgets everything and sets the rates; `seed` should be random. */
