@@ -15,7 +15,7 @@ from lab.frames import Mac
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Interface, IPv6Address
 
     from lab.host import Host
@@ -144,6 +144,11 @@ class Link:
     def set_arp(self, enabled: bool) -> None:
         """Switch the kernel's own ARP and ND on it on or off (IFF_NOARP)."""
         self._set(arp=enabled)
+
+    def tune(self, settings: Mapping[str, int | str]) -> None:
+        """Write files of /sys/class/net/<it>: `threaded`, `queues/rx-0/rps_cpus` (a hexadecimal mask)…"""
+        name = self.name
+        self.host.namespace.write_sysfs({f"class/net/{name}/{file}": f"{value}\n" for file, value in settings.items()})
 
     def move(self, host: Host, *, name: str | None = None) -> None:
         """Move it to another host: the kernel sets it down and takes its addresses away."""

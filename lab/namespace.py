@@ -11,20 +11,21 @@ import ctypes
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
-MS_BIND = 4096
+CLONE_NEWNS = 0x00020000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -83,6 +84,18 @@ class Namespace:
     def call(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
         """Run the function in the namespace, in a new thread, and wait for what it returns."""
         return self.submit(function, *arguments, **named).result()
+
+    def write_sysfs(self, texts: Mapping[str, str]) -> None:
+        """Write files below /sys as it is in the namespace: what is mounted there shows the caller's interfaces."""
+
+        def write() -> None:
+            _check(_libc.unshare(CLONE_NEWNS), "cannot make a mount namespace")  # this thread's, and gone with it
+            _check(_libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "cannot keep mounts to ourselves")
+            _check(_libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None), "cannot mount sysfs")
+            for path, text in texts.items():
+                Path("/sys", path).write_text(text)
+
+        self.call(write)
 
     def name(self, path: Path) -> None:
         """Give it a name that `ip netns` finds."""
