@@ -3,8 +3,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.c)
 WHICH ?= .
+SECONDS ?= 600
 
-.PHONY: build test test-pure lint format clean
+.PHONY: build test test-pure fuzz lint format clean
 build: .venv/.built
 
 .venv/.packages-build: deploy/packages.txt deploy/install-packages
@@ -32,7 +33,10 @@ test: .venv/.packages-lab .venv/.built lint
 	@$(PY) -P -m pytest
 
 test-pure: .venv/.built
-	@$(PY) -P -m pytest --ignore=tests/real
+	@$(PY) -P -m pytest --ignore=tests/real --ignore=tests/fuzz
+
+fuzz: .venv/.packages-lab
+	@tests/fuzz/run $(SECONDS)
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .

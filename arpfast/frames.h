@@ -180,9 +180,10 @@ static inline uint64_t sum_add(uint64_t sum, uint64_t value) {
  * §8.1), in memory order: 0xffff over a message whose checksum holds. The caller has checked that the bytes are there.
  */
 static inline uint16_t nd_sum(const struct ipv6 *ipv6, const void *message, uint32_t units) {
-    const uint8_t *at = message;
+    const uint8_t *at = message,
+                  *addresses = (const uint8_t *)ipv6 + 8; /* source and destination, one behind the other */
     uint64_t sum = (uint64_t)net32(units * 8) + net32(IPPROTO_ICMP6);
-    for (uint32_t i = 0; i < 4; i++) sum = sum_add(sum, load64(ipv6->source + 8 * i));
+    for (uint32_t i = 0; i < 4; i++) sum = sum_add(sum, load64(addresses + 8 * i));
     for (uint32_t i = 0; i < units; i++) sum = sum_add(sum, load64(at + 8 * i));
     sum = (sum >> 32) + (sum & 0xffffffff);
     sum = (sum >> 32) + (sum & 0xffffffff);
