@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "table.h"
 
@@ -194,32 +195,47 @@ static inline int build_slots(struct build_slot *slots, uint64_t slot_count, uin
     return 1;
 }
 
-/* Appends the slots to a table that is complete but for them; frees it, and returns NULL, if memory is short. */
-static inline struct table *build_hash(struct table *table, const struct build_slot *blocks, size_t count) {
-    uint64_t start = table->word[TABLE_WORDS];
-    uint64_t slots = count * 2;
-    for (uint64_t seed = 0x243f6a8885a308d3u;; seed = seed * 0x9e3779b97f4a7c15u + 1, slots += slots / 16 + 1) {
+/* Memory for so many words. Big tables ask for huge pages: a look-up in scattered addresses then misses the cache at
+ * most, and not the page tables too. */
+static inline struct table *build_memory(uint64_t words) {
+    const size_t huge = 2 << 20;
+    size_t size = words * sizeof(uint64_t);
+    if (words >> 32) return NULL;
+    if (size < huge) return malloc(size);
+    size = (size + huge - 1) / huge * huge;
+    void *memory = aligned_alloc(huge, size);
+    if (memory) madvise(memory, size, MADV_HUGEPAGE); /* a kernel without them does as well */
+    return memory;
+}
+
+/* Copies a table that is complete but for its slots, and appends these. NULL if memory is short. */
+static inline struct table *build_hash(const struct table *unhashed, const struct build_slot *blocks, size_t count) {
+    uint64_t start = unhashed->word[TABLE_WORDS], slots = count * 2, seed = 0x243f6a8885a308d3u;
+    struct build_slot *sorted = malloc(count * sizeof *sorted);
+    for (int placed = 0; sorted && !placed; seed = seed * 0x9e3779b97f4a7c15u + 1, slots += slots / 16 + 1) {
         uint64_t words = start + (slots + TABLE_PROBES - 1) * TABLE_SLOT_WORDS;
-        struct table *grown = realloc(table, words * sizeof(uint64_t));
-        if (!grown) break;
-        table = grown;
-        memset(&table->word[start], 0, (words - start) * sizeof(uint64_t));
-        struct build_slot *sorted = malloc(count * sizeof *sorted);
         uint32_t *starts = malloc((slots + 1) * sizeof *starts);
-        int placed = sorted && starts ? build_slots((struct build_slot *)&table->word[start], slots, seed, blocks,
-                                                    count, sorted, starts)
-                                      : -1;
-        free(sorted);
-        free(starts);
-        if (placed < 0) break;
-        if (!placed) continue;
+        struct table *table = build_memory(words);
+        if (!table || !starts) {
+            free(table);
+            free(starts);
+            break;
+        }
+        memcpy(table->word, unhashed->word, start * sizeof(uint64_t));
+        memset(&table->word[start], 0, (words - start) * sizeof(uint64_t));
         table->word[TABLE_WORDS] = words;
         table->word[TABLE_SLOTS] = start;
         table->word[TABLE_SLOTS_COUNT] = slots;
         table->word[TABLE_SEED] = seed;
-        return table;
+        placed = build_slots((struct build_slot *)&table->word[start], slots, seed, blocks, count, sorted, starts);
+        free(starts);
+        if (placed) {
+            free(sorted);
+            return table;
+        }
+        free(table);
     }
-    free(table);
+    free(sorted);
     return NULL;
 }
 
@@ -232,7 +248,7 @@ static inline struct table *build_layout(const struct build *build, size_t wide4
         blocks++;
     }
     uint64_t words = TABLE_HEADER + wide_words + details;
-    struct table *table = words >> 32 ? NULL : malloc(words * sizeof(uint64_t));
+    struct table *table = build_memory(words);
     struct build_slot *slots = malloc((blocks + 1) * sizeof *slots);
     if (!table || !slots) {
         free(table);
@@ -254,9 +270,10 @@ static inline struct table *build_layout(const struct build *build, size_t wide4
         slots[block++] = (struct build_slot){range->high, range->low, build_block(range, same, table->word, detail)};
         detail += build_detail_words(same);
     }
-    if (blocks) table = build_hash(table, slots, blocks);
+    struct table *hashed = blocks ? build_hash(table, slots, blocks) : table;
+    if (hashed != table) free(table);
     free(slots);
-    return table;
+    return hashed;
 }
 
 /* Builds the table of these intervals, indexed by kind (KIND_NONE is not looked at); TABLE_WORDS is its size, free()

@@ -171,24 +171,27 @@ static inline void mac_of_group(uint8_t mac[6], const uint8_t group[16]) {
     __builtin_memcpy(mac + 2, group + 12, 4);
 }
 
-static inline uint64_t sum_add(uint64_t sum, uint64_t value) {
-    sum += value;
-    return sum + (sum < value);
+/* Adds eight bytes, in memory order, to a one's complement sum; 2^31 additions before it could overflow. */
+static inline uint64_t sum_add(uint64_t sum, uint64_t word) {
+    return sum + (word & 0xffffffff) + (word >> 32);
+}
+
+static inline uint16_t sum_fold(uint64_t sum) {
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    return (uint16_t)((sum >> 16) + (sum & 0xffff));
 }
 
 /* One's complement sum (RFC 1071) of an ICMPv6 message of `units` times eight bytes with its pseudo-header (RFC 8200
  * §8.1), in memory order: 0xffff over a message whose checksum holds. The caller has checked that the bytes are there.
  */
 static inline uint16_t nd_sum(const struct ipv6 *ipv6, const void *message, uint32_t units) {
-    const uint8_t *at = message,
-                  *addresses = (const uint8_t *)ipv6 + 8; /* source and destination, one behind the other */
+    const uint8_t *at = message, *addresses = (const uint8_t *)ipv6 + 8; /* source, and destination behind it */
     uint64_t sum = (uint64_t)net32(units * 8) + net32(IPPROTO_ICMP6);
     for (uint32_t i = 0; i < 4; i++) sum = sum_add(sum, load64(addresses + 8 * i));
     for (uint32_t i = 0; i < units; i++) sum = sum_add(sum, load64(at + 8 * i));
-    sum = (sum >> 32) + (sum & 0xffffffff);
-    sum = (sum >> 32) + (sum & 0xffffffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    return (uint16_t)((sum >> 16) + (sum & 0xffff));
+    return sum_fold(sum);
 }
 
 /* Writes an ARP message for IPv4 over Ethernet, padded with zeros; returns its length. No argument may lie in the
@@ -214,7 +217,8 @@ static inline uint32_t arp_write(void *frame, const uint8_t destination[6], cons
 }
 
 /* Writes a solicitation or advertisement (`type`, `flags` in host order) with one option, or none if `option` is 0;
- * returns its length. No argument may lie in the frame. */
+ * returns its length. No argument may lie in the frame. The sum is made of what is at hand: to read back bytes just
+ * written in other portions costs more than all the rest. */
 static inline uint32_t nd_write(void *frame, const uint8_t destination_mac[6], const uint8_t source_mac[6],
                                 const uint8_t source[16], const uint8_t destination[16], uint8_t type, uint32_t flags,
                                 const uint8_t target[16], uint8_t option, const uint8_t value[6]) {
@@ -227,19 +231,24 @@ static inline uint32_t nd_write(void *frame, const uint8_t destination_mac[6], c
     out->ipv6.payload_length = net16((uint16_t)(units * 8));
     out->ipv6.next_header = IPPROTO_ICMP6;
     out->ipv6.hop_limit = ND_HOP_LIMIT;
-    __builtin_memcpy(out->ipv6.source, source, 16);
-    __builtin_memcpy(out->ipv6.destination, destination, 16);
+    uint64_t sum = (uint64_t)net32(units * 8) + net32(IPPROTO_ICMP6) + net32((uint32_t)type << 24) + net32(flags);
+    for (uint32_t half = 0; half < 16; half += 8) {
+        uint64_t from = load64(source + half), to = load64(destination + half), about = load64(target + half);
+        __builtin_memcpy(out->ipv6.source + half, &from, 8);
+        __builtin_memcpy(out->ipv6.destination + half, &to, 8);
+        __builtin_memcpy(out->nd.target + half, &about, 8);
+        sum = sum_add(sum_add(sum_add(sum, from), to), about);
+    }
+    if (option) {
+        uint64_t word = net64((uint64_t)option << 56 | 1ull << 48 | (uint64_t)net16(load16(value)) << 32 |
+                              net32(load32(value + 2)));
+        __builtin_memcpy(&out->option, &word, 8);
+        sum = sum_add(sum, word);
+    }
     out->nd.type = type;
     out->nd.code = 0;
-    out->nd.checksum = 0;
+    out->nd.checksum = (uint16_t)~sum_fold(sum);
     out->nd.flags = net32(flags);
-    __builtin_memcpy(out->nd.target, target, 16);
-    if (option) {
-        out->option.type = option;
-        out->option.length = 1;
-        __builtin_memcpy(out->option.value, value, 6);
-    }
-    out->nd.checksum = (uint16_t)~nd_sum(&out->ipv6, &out->nd, units);
     return (uint32_t)sizeof(struct ethernet) + (uint32_t)sizeof(struct ipv6) + units * 8;
 }
 

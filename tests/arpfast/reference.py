@@ -129,8 +129,8 @@ def pseudo_header(source: bytes, destination: bytes, length: int) -> bytes:
     return source + destination + length.to_bytes(4, "big") + b"\0\0\0\x3a"
 
 
-def read_options(data: bytes) -> dict[int, list[bytes]] | str:
-    """The options by type, or why they are refused."""
+def read_options(data: bytes, sender: int) -> dict[int, list[bytes]] | str:
+    """The options by type, or why they are refused; `sender` is the one that holds the sender's hardware address."""
     options: dict[int, list[bytes]] = {}
     count = 0
     while data:
@@ -139,7 +139,7 @@ def read_options(data: bytes) -> dict[int, list[bytes]] | str:
         if len(data) < 2 or data[1] == 0 or data[1] * 8 > len(data):
             return "BAD_OPTION"
         kind, length = data[0], data[1] * 8
-        if kind in {1, 2} and length != 8:
+        if kind == sender and length != 8:
             return "BAD_OPTION"
         options.setdefault(kind, []).append(data[2:length])
         data = data[length:]
@@ -169,7 +169,7 @@ def answer_nd(addresses: Addresses, link: Interface, frame: bytes, capacity: int
         return Answered("BAD_CODE", version=6)
     if payload % 8:
         return Answered("BAD_OPTION", version=6)
-    options = read_options(message[24:])
+    options = read_options(message[24:], 1 if message[0] == 135 else 2)
     if isinstance(options, str):
         return Answered(options, version=6)
     source, destination, target = frame[22:38], frame[38:54], message[8:24]

@@ -44,6 +44,11 @@ def test_rfc4861_7_1_1_reserved_field_and_unknown_options_are_ignored() -> None:
     assert reply(ns(HIM6, OWN6, options=option(200, bytes(14)) + option(2, KIN_MAC))) == plain
 
 
+def test_rfc4861_7_1_2_the_other_messages_option_is_ignored_whatever_its_length() -> None:
+    assert reply(ns(HIM6, OWN6, options=option(2, bytes(14)))) == reply(ns(HIM6, OWN6))
+    assert verdict(na(OWN6, "ff02::1", OWN6, flags=0, options=option(1, bytes(14)))) == "CONFLICT"
+
+
 def test_rfc4861_7_1_1_padding_behind_the_payload_is_not_summed() -> None:
     assert reply(ns(HIM6, OWN6, tail=b"\xa5" * 7)) == reply(ns(HIM6, OWN6))
 
