@@ -117,7 +117,7 @@ class Listen(msgspec.Struct, frozen=True):
 class Announce(msgspec.Struct, frozen=True):
     """How neighbours are told."""
 
-    repeat: Annotated[int, Meta(ge=1, le=10, description="How often each address is announced when it comes up.")] = 3
+    repeat: Annotated[int, Meta(ge=1, le=10, description="How often each address is announced when it comes up.")] = 2
     rate: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Most frames sent per second, announcements and probes together.")
     ] = 20_000
