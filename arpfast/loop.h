@@ -65,6 +65,7 @@ struct loop {
 
     _Alignas(64) struct plan *plan; /* from here on the thread's own */
     uint64_t now_ns;
+    uint64_t beats; /* passes of the thread; Python reads it to know that it lives */
     uint32_t turn; /* the entry that sends first */
     struct pace pace;
     bool sending; /* messages were waiting at the last look */
@@ -374,6 +375,7 @@ static void *loop_run(void *argument) {
     while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
         struct plan *wish = __atomic_load_n(&loop->wish, __ATOMIC_ACQUIRE);
         if (wish != loop->plan) adopt(loop, wish);
+        __atomic_store_n(&loop->beats, loop->beats + 1, __ATOMIC_RELAXED);
         loop->now_ns = clock_ns();
         uint32_t heard = 0;
         for (uint32_t i = 0; i < loop->plan->count; i++)
@@ -405,6 +407,11 @@ static inline int loop_start(struct loop *loop) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) pthread_setname_np(loop->thread, "arpfast-link");
     return error;
+}
+
+/* How many passes the thread has made. */
+static inline uint64_t loop_beats(const struct loop *loop) {
+    return __atomic_load_n(&loop->beats, __ATOMIC_RELAXED);
 }
 
 /* Makes the thread look up, should it be asleep. */

@@ -119,6 +119,7 @@ cdef extern from "loop.h" nogil:
     int loop_start(loop_t *loop) noexcept
     plan_t *loop_publish(loop_t *loop, plan_t *plan) noexcept
     void loop_wait_adopted(loop_t *loop, uint64_t generation) noexcept
+    uint64_t loop_beats(const loop_t *loop) noexcept
     void loop_ring(loop_t *loop) noexcept
     void loop_stop(loop_t *loop) noexcept
     void loop_free(loop_t *loop) noexcept

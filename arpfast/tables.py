@@ -1,0 +1,139 @@
+"""Tables for people, by rich. Imported by the commands that talk to the daemon, never by the daemon."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from arpfast.check import Finding
+
+_STYLES = {
+    "ok": "green", "warn": "yellow", "fail": "red",
+    "answering": "green", "proxying": "green", "probing": "yellow", "waiting": "yellow", "taken": "red",
+    "yielded": "red", "absent": "dim",
+}  # fmt: skip
+
+
+def _console() -> Console:
+    # Colours only on a terminal; NO_COLOR is rich's own business. Off a terminal nothing is cut to a guessed width.
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=200)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _styled(word: str) -> Text:
+    return Text(word, style=_STYLES.get(word, ""))
+
+
+def _ago(unix_s: float | None) -> str:
+    """`3 s ago`, in the largest unit that leaves at least two of it."""
+    if unix_s is None:
+        return ""
+    seconds = max(0.0, time.time() - unix_s)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago" if seconds >= 10 else f"{seconds:.1f} s ago"
+
+
+def _count(number: int) -> str:
+    """Thousands apart; what a /64 holds as a power."""
+    return f"{number:,}".replace(",", "\u202f") if number < 10**12 else f"2^{number.bit_length() - 1}"
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """The outcome of `check`."""
+    rows = [(one.check, _styled(one.judgement), Text(one.told), Text(one.remedy)) for one in findings]
+    console = _console()
+    console.print(_table(["check", "", "found", "what to do"], rows))
+    failed = sum(one.judgement == "fail" for one in findings)
+    warned = sum(one.judgement == "warn" for one in findings)
+    told = f"{failed} would fail" if failed else "it would work"
+    console.print(Text(told + (f", {warned} to think about" if warned else ""), style="red" if failed else "green"))
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """What the daemon is at."""
+    console = _console()
+    config = status["config"]
+    told = f"arpfast {status['version']}, pid {status['pid']}, started {_ago(status['started_unix_s'])}: "
+    wanted = status["addresses"]
+    told += f"{_count(wanted['own'])} own addresses, {_count(wanted['proxied'])} proxied"
+    console.print(Text(told))
+    loaded = f"config: {config['path'] or 'command line only'}, loaded {_ago(config['loaded_unix_s'])}"
+    console.print(Text(loaded))
+    if (stale := config["stale"]) is not None:
+        console.print(Text(f"config: stale since {_ago(stale['since_unix_s'])}, the file was refused:", style="red"))
+        for line in stale["errors"]:
+            console.print(Text(f"  {line}"))
+    if config["needs_restart"]:
+        console.print(Text(f"after a restart only: {', '.join(config['needs_restart'])}", style="yellow"))
+    if not status["ready"]:
+        console.print(Text("not everything is in force yet", style="yellow"))
+    phases = ["answering", "proxying", "probing", "waiting", "taken", "yielded"]
+    numbers = [*phases, "replies", "conflicts", "limited", "dropped"]
+    rows: list[list[str | Text]] = []
+    for link in status["links"]:
+        verdicts = link["verdicts"]
+        counts = [verdicts.get("reply", 0), verdicts.get("conflict", 0), verdicts.get("limited", 0), link["drops"]]
+        in_phase = [Text(_count(link[phase]), style=_STYLES[phase] if link[phase] else "dim") for phase in phases]
+        rows.append([link["interface"], *in_phase, *map(_count, counts)])
+    if rows:
+        console.print(_table(["interface", *numbers], rows, right=numbers))
+    else:
+        console.print(Text("no interface that can be used; see 'arpfast check'", style="red"))
+
+
+def show_explanation(told: dict[str, Any]) -> None:
+    """What becomes of one address."""
+    console = _console()
+    links = told["links"]
+    answered = [link for link in links if link["phase"] in ("answering", "proxying")]
+    where = ", ".join(link["interface"] for link in answered)
+    if answered:
+        how = "proxied" if told["proxied"] else "answered"
+        console.print(Text(f"{told['address']} is {how} on {where}", style="green"))
+    elif not told["wanted"]:
+        console.print(
+            Text(f"{told['address']} is not answered: it is not among the addresses to answer for", style="red")
+        )
+    else:
+        console.print(Text(f"{told['address']} is not answered", style="red"))
+    if told["kernel_interfaces"]:
+        console.print(Text(f"the kernel has it on {', '.join(told['kernel_interfaces'])}", style="yellow"))
+    asked = told["last_asked"]
+    if asked is not None:
+        console.print(Text(f"last asked by {asked['mac']} on {asked['interface']}, {_ago(asked['unix_s'])}"))
+    elif answered:
+        console.print(Text("last asked: not lately"))
+    rows = []
+    for link in links:
+        why = link["why"]
+        if link["retry_in_s"] is not None:
+            why += f"; tried again in {link['retry_in_s']:.0f} s"
+        confirmed = [f"{one['mac']} after {one['confirmed_ms']:.1f} ms" for one in link["confirmed"]]
+        since = _ago(link["since_unix_s"])
+        rows.append((link["interface"], _styled(link["phase"]), since, Text(why), ", ".join(confirmed)))
+    if rows:
+        console.print(_table(["interface", "phase", "since", "why", "confirmed by"], rows))
+    for link in links:
+        for one in link["conflicts"]:
+            text = f"conflict on {link['interface']}: {one['mac']} used it in {one['frames']} frames, "
+            text += f"last {_ago(one['last_unix_s'])}; defended {one['defended']} times"
+            console.print(Text(text, style="red"))
