@@ -146,7 +146,10 @@ def run(
         raise click.ClickException(str(error)) from error
 
 
-@cli.command(epilog=_example("arpfast check -i eth0 192.0.2.10", "arpfast check -c /etc/arpfast.yaml --json"))
+@cli.command(
+    short_help="Say whether it would work here, and if not, why.",
+    epilog=_example("arpfast check -i eth0 192.0.2.10", "arpfast check -c /etc/arpfast.yaml --json"),
+)
 @_settings_options
 @_json_option
 def check(
@@ -182,7 +185,9 @@ def check(
         raise SystemExit(1)
 
 
-@cli.command(epilog=_example("arpfast status", "arpfast status --json | jq .links"))
+@cli.command(
+    short_help="Show what the daemon answers.", epilog=_example("arpfast status", "arpfast status --json | jq .links")
+)
 @_control_option
 @_json_option
 @click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
@@ -201,7 +206,7 @@ def status(control: str | None, as_json: bool, watch: bool) -> None:
         _show("show_status", result, as_json)
 
 
-@cli.command(epilog=_example("arpfast explain 192.0.2.10"))
+@cli.command(short_help="Say what becomes of an address, and why.", epilog=_example("arpfast explain 192.0.2.10"))
 @click.argument("address")
 @_control_option
 @_json_option
@@ -215,7 +220,10 @@ def explain(address: str, control: str | None, as_json: bool) -> None:
     _show("show_explanation", _ask(control, Request("explain", address)), as_json)
 
 
-@cli.command(epilog=_example("arpfast announce 192.0.2.10", "arpfast announce 192.0.2.0/24"))
+@cli.command(
+    short_help="Announce own addresses again, now.",
+    epilog=_example("arpfast announce 192.0.2.10", "arpfast announce 192.0.2.0/24"),
+)
 @click.argument("address", metavar="ADDRESS|RANGE|PREFIX")
 @_control_option
 def announce(address: str, control: str | None) -> None:
@@ -226,7 +234,10 @@ def announce(address: str, control: str | None) -> None:
     click.echo(f"announcing {count} address{'' if count == 1 else 'es'}")
 
 
-@cli.command(epilog=_example("arpfast check -c /etc/arpfast.yaml && arpfast reload"))
+@cli.command(
+    short_help="Have the daemon read its settings file again.",
+    epilog=_example("arpfast check -c /etc/arpfast.yaml && arpfast reload"),
+)
 @_control_option
 @_json_option
 def reload(control: str | None, as_json: bool) -> None:
@@ -246,7 +257,9 @@ def reload(control: str | None, as_json: bool) -> None:
     click.echo(f"reloaded: {'; '.join(what)}")
 
 
-@cli.command(epilog=_example("arpfast schema > arpfast.schema.json"))
+@cli.command(
+    short_help="Print the JSON Schema of the settings file.", epilog=_example("arpfast schema > arpfast.schema.json")
+)
 def schema() -> None:
     """Print the JSON Schema of the settings file, for editors."""
     from arpfast.schema import schema as made  # noqa: PLC0415
@@ -254,8 +267,13 @@ def schema() -> None:
     _print_json(made())
 
 
-@cli.command(epilog=_example("arpfast completion bash > /etc/bash_completion.d/arpfast",
-                             "arpfast completion zsh > /usr/local/share/zsh/site-functions/_arpfast"))  # fmt: skip
+@cli.command(
+    short_help="Print completion for a shell.",
+    epilog=_example(
+        "arpfast completion bash > /etc/bash_completion.d/arpfast",
+        "arpfast completion zsh > /usr/local/share/zsh/site-functions/_arpfast",
+    ),
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh"]))
 def completion(shell: str) -> None:
     """Print what makes a shell complete arpfast's commands and options."""
@@ -303,7 +321,7 @@ def main() -> None:
     try:
         cli.main(prog_name="arpfast", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "arpfast"

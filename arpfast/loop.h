@@ -66,7 +66,7 @@ struct loop {
     _Alignas(64) struct plan *plan; /* from here on the thread's own */
     uint64_t now_ns;
     uint64_t beats; /* passes of the thread; Python reads it to know that it lives */
-    uint32_t turn; /* the entry that sends first */
+    uint32_t turn;  /* the entry that sends first */
     struct pace pace;
     bool sending; /* messages were waiting at the last look */
     bool limited;

@@ -1,8 +1,8 @@
 """Prometheus metrics and health, read at the moment of the scrape: nothing is counted here.
 
 A small HTTP/1.1 server for GET and HEAD of three paths, each connection one request: enough for Prometheus, kubelets
-and curl, and little for anybody hostile to hold on to. A scrape runs on the event loop; it reads counters, so it takes a
-millisecond, and the thread that answers never notices.
+and curl, and little for anybody hostile to hold on to. A scrape runs on the event loop; it reads counters, so it takes
+a millisecond, and the thread that answers never notices.
 
 `/healthz`: the event loop answers you and the responder's thread makes its rounds. `/readyz`: everything wanted is in
 force, nothing is left to be probed.

@@ -17,11 +17,12 @@ from posix.unistd cimport getpid
 
 from arpfast.answer cimport Link, Table, guard_rate, guard_rate_t
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE,
-    MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
-    loop_beats, loop_free, loop_limit, loop_new, loop_publish, loop_ring, loop_start, loop_stop, loop_t, loop_wait_adopted,
-    loops_alive, message_t, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_free, port_new, port_open,
-    port_orphaned, port_t, ports_alive, queue_length, queue_put, ring_drops, ring_filter,
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES,
+    MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen,
+    facts_take, family_protocol, loop_beats, loop_free, loop_limit, loop_new, loop_publish, loop_ring, loop_start,
+    loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, peek, plan_free, plan_new, plan_t, plans_alive,
+    port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_length, queue_put,
+    ring_drops, ring_filter,
 )
 
 import os

@@ -105,6 +105,7 @@ def show_explanation(told: dict[str, Any]) -> None:
     console = _console()
     links = told["links"]
     answered = [link for link in links if link["phase"] in ("answering", "proxying")]
+    shown = [link for link in links if link["phase"] != "absent"] if answered else links
     where = ", ".join(link["interface"] for link in answered)
     if answered:
         how = "proxied" if told["proxied"] else "answered"
@@ -123,7 +124,7 @@ def show_explanation(told: dict[str, Any]) -> None:
     elif answered:
         console.print(Text("last asked: not lately"))
     rows = []
-    for link in links:
+    for link in shown:
         why = link["why"]
         if link["retry_in_s"] is not None:
             why += f"; tried again in {link['retry_in_s']:.0f} s"
