@@ -174,7 +174,7 @@ class Announcer:
         interface = order.interface
         if not interface.ipv6:
             self._groups.drop(interface.index)
-        elif self._groups.want(interface.index, order.groups):
+        elif self._groups.want(interface.index, order.groups, interface.ipv6_ended):
             self._duties.joined(interface.index, now)
         key = (order.own, order.proxied, order.tentative)
         table = self._tables.get(key)

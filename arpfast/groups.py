@@ -58,8 +58,9 @@ def group(low: int) -> bytes:
 class _Membership:
     """What is joined on one interface."""
 
-    def __init__(self, ifindex: int) -> None:
+    def __init__(self, ifindex: int, ended: int) -> None:
         self.ifindex = ifindex
+        self.ended = ended
         self.addresses: Spans | None = None
         self.wanted = Plan(frozenset(), all_multicast=False)
         self.joined: dict[int, socket.socket] = {}
@@ -85,13 +86,18 @@ class Groups:
         self._memberships: dict[int, _Membership] = {}
         self._closing: list[socket.socket] = []
 
-    def want(self, ifindex: int, addresses: Spans) -> bool:
-        """Replace the wish for one interface; whether it is fulfilled already, else `step` will."""
+    def want(self, ifindex: int, addresses: Spans, ended: int = 0) -> bool:
+        """Replace the wish for one interface; whether it is fulfilled already, else `step` will. When `ended`
+        (`Interface.ipv6_ended`) is another than before, all that was joined is void, and joined anew.
+        """
         membership = self._memberships.get(ifindex)
+        if membership is not None and membership.ended != ended:
+            self.drop(ifindex)
+            membership = None
         if membership is None:
             if not addresses:
                 return True
-            membership = self._memberships[ifindex] = _Membership(ifindex)
+            membership = self._memberships[ifindex] = _Membership(ifindex, ended)
         if membership.addresses == addresses:
             return membership.is_settled()
         membership.addresses = addresses

@@ -83,7 +83,9 @@ class Interface(msgspec.Struct, frozen=True):
     """Not IFF_NOARP."""
     mtu: int = 1500
     ipv6: bool = False
-    """IPv6 runs on it; False also ends every multicast membership there."""
+    """IPv6 runs on it."""
+    ipv6_ended: int = 0
+    """How often IPv6 has ended on it (or may have), and with it every multicast membership there."""
     router6: bool = False
     """Forwards IPv6: a router in the sense of the R flag (RFC 4861 §4.4)."""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
@@ -149,6 +151,7 @@ class Picture:
         self._addresses: dict[int, dict[IPv4Interface | IPv6Interface, int]] = {}
         self._gateways: dict[int, tuple[Address, ...]] = {}
         self._forwarding: dict[int, bool] = {}
+        self._ipv6_ended: dict[int, int] = {}
         self._built: dict[int, Interface] = {}
         self._dirty: set[int] = set()
         self._snapshot: Snapshot = MappingProxyType({})
@@ -164,6 +167,8 @@ class Picture:
             self._addresses = {}
         elif what == rtnetlink.RTM_GETNETCONF:
             self._dirty.update(self._forwarding)
+            for index in self._forwarding:  # what was lost may have been an end and a new beginning
+                self._ipv6_ended[index] = self._ipv6_ended.get(index, 0) + 1
             self._forwarding = {}
         else:
             hops = sorted(
@@ -205,6 +210,7 @@ class Picture:
             case rtnetlink.Forwarding():
                 if message.gone:
                     self._forwarding.pop(message.ifindex, None)
+                    self._ipv6_ended[message.ifindex] = self._ipv6_ended.get(message.ifindex, 0) + 1
                 else:
                     self._forwarding[message.ifindex] = message.forwards
             case rtnetlink.DefaultRoute():
@@ -223,6 +229,7 @@ class Picture:
                 changed = True
                 if interface is None:
                     del self._built[index]
+                    self._ipv6_ended.pop(index, None)
                 else:
                     self._built[index] = interface
         self._dirty.clear()
@@ -255,6 +262,7 @@ class Picture:
             arp=not link.flags & _IFF_NOARP,
             mtu=link.mtu,
             ipv6=index in self._forwarding,
+            ipv6_ended=self._ipv6_ended.get(index, 0),
             router6=self._forwarding.get(index, False),
             addresses=tuple(in_order),
             gateways=self._gateways.get(index, ()),

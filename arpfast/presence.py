@@ -86,7 +86,7 @@ class Presence:
             added, removed = own - self.own, self.own - own
             self.own = own
             self._remove(removed)
-        if added.of_version(6) or not interface.ipv6:
+        if added.of_version(6) or not interface.ipv6 or interface.ipv6_ended != before.ipv6_ended:
             self.groups_joined = False
         if before.carrier and not interface.carrier:
             self._lose_carrier()
