@@ -1,0 +1,29 @@
+"""The layout that CONTRIBUTING.md promises, as asserts."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["arpfast"]
+
+
+def test_tests_hide_no_package() -> None:
+    """A `tests/x/__init__.py` would stand in for the package x."""
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_the_repositorys(package: str) -> None:
+    assert Path(importlib.import_module(package).__file__ or "").parent == ROOT / package
+
+
+def test_protocols_name_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/protocols.md").read_text()))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert {name for name in named if f"def {name}(" not in sources} == set()
