@@ -5,7 +5,7 @@ SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx ar
 WHICH ?= .
 SECONDS ?= 600
 
-.PHONY: build test test-pure fuzz lint format clean
+.PHONY: build demo test test-pure fuzz lint format clean
 build: .venv/.built
 
 .venv/.packages-build: deploy/packages.txt deploy/install-packages
@@ -28,6 +28,9 @@ build: .venv/.built
 	@echo "arpfast: compiling"
 	@$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
+
+demo: .venv/.packages-lab .venv/.built
+	@$(PY) -m lab.demo
 
 test: .venv/.packages-lab .venv/.built lint
 	@$(PY) -P -m pytest
