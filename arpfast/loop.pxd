@@ -61,6 +61,7 @@ cdef extern from "queue.h" nogil:
         pass
 
     bint queue_put(queue_t *queue, const message_t *message) noexcept
+    uint32_t queue_clear(queue_t *queue) noexcept
     uint32_t queue_length(const queue_t *queue) noexcept
 
 

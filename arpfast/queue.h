@@ -47,6 +47,14 @@ static inline uint32_t queue_length(const struct queue *queue) {
     return __atomic_load_n(&queue->head, __ATOMIC_ACQUIRE) - __atomic_load_n(&queue->tail, __ATOMIC_RELAXED);
 }
 
+/* Anybody, once the thread has let go of it: empties it; returns how many were in it. */
+static inline uint32_t queue_clear(struct queue *queue) {
+    uint32_t dropped = queue->head - queue->tail;
+    queue->tail = queue->head;
+    queue->refused = 0;
+    return dropped;
+}
+
 /* Thread: the message to send from, or NULL. */
 static inline struct message *queue_first(struct queue *queue) {
     if (queue->tail == __atomic_load_n(&queue->head, __ATOMIC_ACQUIRE)) return NULL;

@@ -21,8 +21,8 @@ from arpfast.loop cimport (
     MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen,
     facts_take, family_protocol, loop_beats, loop_free, loop_limit, loop_new, loop_publish, loop_ring, loop_start,
     loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, peek, plan_free, plan_new, plan_t, plans_alive,
-    port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_length, queue_put,
-    ring_drops, ring_filter,
+    port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_clear, queue_length,
+    queue_put, ring_drops, ring_filter,
 )
 
 import os
@@ -212,6 +212,15 @@ cdef class Responder:
         self.plan = NULL
         loop_free(loop)
 
+    cdef int withdraw(self, Port port) except -1:
+        """Take a port away from the thread and close its sockets. What it still had to send is dropped."""
+        del self.ports[port.port.ifindex]
+        self.publish()
+        self.messages_dropped += queue_clear(&port.port.queue)
+        with nogil:
+            port_close(port.port)
+        return 0
+
     def start(self):
         """Start the thread; does nothing if it runs."""
         with self.lock:
@@ -277,11 +286,8 @@ cdef class Responder:
             if port is not None:
                 port.name = name
                 if port_orphaned(port.port):
-                    del self.ports[ifindex]
-                    self.publish()
-                    with nogil:
-                        port_close(port.port)
-                    port.open(self.frames, self.filter)
+                    self.withdraw(port)
+                    port.wish = None
                 elif port.wish == wish and port.table is wanted:
                     return
             else:
@@ -301,13 +307,9 @@ cdef class Responder:
         cdef Port port
         with self.lock:
             self.opened()
-            port = self.ports.pop(ifindex, None)
-            if port is None:
-                return
-            self.publish()
-            self.messages_dropped += queue_length(&port.port.queue)
-            with nogil:
-                port_close(port.port)
+            port = self.ports.get(ifindex)
+            if port is not None:
+                self.withdraw(port)
 
     def set_filter(self, ifindex, version, program):
         """Replace the filter of one socket by the eBPF program `program`, or by the classic one (None), without a gap.

@@ -1,0 +1,82 @@
+/* The thread's parts, one call each, for test_thread_parts.py: time and content are the test's. */
+#include <stdlib.h>
+
+#include "asked.h"
+#include "facts.h"
+#include "queue.h"
+
+struct facts *parts_facts(void) {
+    struct facts *facts = aligned_alloc(64, sizeof *facts);
+    memset(facts, 0, sizeof *facts);
+    facts_open(facts);
+    return facts;
+}
+
+void parts_facts_free(struct facts *facts) {
+    close(facts->wake);
+    free(facts);
+}
+
+int parts_wake(struct facts *facts) {
+    return facts->wake;
+}
+uint64_t parts_lost(struct facts *facts) {
+    return facts->lost;
+}
+
+void parts_heard(struct facts *facts, uint64_t now_ns, int kind, uint32_t address, uint32_t mac) {
+    struct fact fact = {.monotonic_ns = now_ns, .ifindex = 1, .kind = (uint8_t)kind, .version = 4};
+    memcpy(fact.address, &address, 4);
+    memcpy(fact.mac, &mac, 4);
+    facts_heard(facts, &fact);
+}
+
+int parts_put(struct facts *facts) {
+    return facts_put(facts, &(struct fact){.kind = FACT_SOCKET_FAILED}, 0);
+}
+void parts_tell(struct facts *facts) {
+    facts_wake(facts);
+}
+
+int parts_take_all(struct facts *facts) {
+    struct fact fact;
+    int taken = 0;
+    facts_listen(facts);
+    while (facts_take(facts, &fact)) taken++;
+    return taken;
+}
+
+struct asked *parts_asked(void) {
+    return calloc(1, sizeof(struct asked));
+}
+
+void parts_note(struct asked *asked, int version, const uint8_t *address, uint64_t now_ns) {
+    struct asker asker = {.monotonic_ns = now_ns, .version = (uint8_t)version};
+    memcpy(asker.address, address, 16);
+    asked_note(asked, &asker);
+}
+
+uint64_t parts_find(struct asked *asked, int version, const uint8_t *address) {
+    struct asker asker;
+    return asked_find(asked, (uint8_t)version, address, &asker) ? asker.monotonic_ns : 0;
+}
+
+/* Frames that a pace lets go by `until_ns` if the thread looks every `look_ns`, from an idle start at `now_ns`. */
+uint64_t parts_pace(uint32_t rate_per_s, uint64_t now_ns, uint64_t until_ns, uint64_t look_ns) {
+    struct pace pace = pace_of(rate_per_s);
+    uint64_t sent = 0;
+    pace_start(&pace, now_ns);
+    for (; now_ns <= until_ns; now_ns += look_ns) {
+        uint32_t frames = pace_allows(&pace, now_ns);
+        pace_spend(&pace, frames);
+        sent += frames;
+    }
+    return sent;
+}
+
+uint64_t parts_sleep_ns(uint32_t rate_per_s) {
+    struct pace pace = pace_of(rate_per_s);
+    pace_start(&pace, 1000000000u);
+    pace_spend(&pace, pace_allows(&pace, 1000000000u));
+    return pace_sleep_ns(&pace, 1000000000u);
+}

@@ -1,0 +1,174 @@
+"""The parts that the responder's thread is made of, on their own: what is bounded, and by how much."""
+
+import ctypes
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+
+from lab.waiting import wait_readable
+
+SECOND_NS = 1_000_000_000
+CONFLICT, TAKEN, CONFIRMED = range(3)
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    library = tmp_path_factory.mktemp("parts") / "parts.so"
+    headers = HERE.parents[1] / "arpfast"
+    subprocess.run(
+        ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Werror", "-Wno-unused-function", "-fPIC", "-shared",
+         f"-I{headers}", "-o", library, HERE / "parts.c"],
+        check=True,
+    )  # fmt: skip
+    loaded = ctypes.CDLL(str(library))
+    loaded.parts_facts.restype = loaded.parts_asked.restype = ctypes.c_void_p
+    for name in ("parts_lost", "parts_find", "parts_pace", "parts_sleep_ns"):
+        getattr(loaded, name).restype = ctypes.c_uint64
+    return loaded
+
+
+class Facts:
+    """One ring of facts, and who fills and empties it."""
+
+    def __init__(self, parts: ctypes.CDLL) -> None:
+        self.parts = parts
+        self.at = ctypes.c_void_p(parts.parts_facts())
+
+    def heard(self, now_ns: int, kind: int = CONFLICT, address: int = 1, mac: int = 1) -> None:
+        self.parts.parts_heard(self.at, ctypes.c_uint64(now_ns), kind, ctypes.c_uint32(address), ctypes.c_uint32(mac))
+
+    def told(self) -> int:
+        return int(self.parts.parts_take_all(self.at))
+
+    @property
+    def lost(self) -> int:
+        return int(self.parts.parts_lost(self.at))
+
+
+@pytest.fixture
+def facts(parts: ctypes.CDLL) -> Iterator[Facts]:
+    facts = Facts(parts)
+    yield facts
+    parts.parts_facts_free(facts.at)
+
+
+def test_the_same_fact_is_told_once_a_second(facts: Facts) -> None:
+    for now_ns in range(SECOND_NS, 4 * SECOND_NS, SECOND_NS // 100):
+        facts.heard(now_ns)
+    assert facts.told() == 3
+    assert facts.lost == 0
+
+
+def test_another_mac_is_another_fact_but_only_so_many_for_one_address(facts: Facts) -> None:
+    for mac in range(1000):
+        facts.heard(SECOND_NS + mac, mac=mac)
+    assert facts.told() == 4
+    assert facts.lost == 0
+
+
+def test_kinds_and_addresses_are_told_apart(facts: Facts) -> None:
+    for kind in (CONFLICT, TAKEN, CONFIRMED):
+        for address in range(50):
+            facts.heard(SECOND_NS, kind, address)
+    assert facts.told() == 150
+
+
+def test_a_flood_over_many_addresses_is_held_to_its_rate_and_counted(facts: Facts) -> None:
+    told = 0
+    for number in range(20_000):
+        facts.heard(SECOND_NS + number * 100_000, address=number)
+        if number % 500 == 0:
+            told += facts.told()
+    told += facts.told()
+    assert 1024 + 1900 <= told <= 1024 + 2001
+    assert told + facts.lost == 20_000
+
+
+def test_questions_about_a_whole_pool_may_be_confirmed_at_once(facts: Facts) -> None:
+    for number in range(4000):
+        facts.heard(SECOND_NS + number * 50_000, CONFIRMED, address=number)
+        if number % 500 == 0:
+            facts.told()
+    assert facts.lost == 0
+
+
+def test_a_python_that_never_looks_loses_facts_but_never_the_ones_no_frame_causes(
+    facts: Facts, parts: ctypes.CDLL
+) -> None:
+    for number in range(10_000):
+        facts.heard(SECOND_NS + number * 1_000_000, address=number)
+    assert facts.lost == 10_000 - (4096 - 64)
+    assert parts.parts_put(facts.at) == 1
+    assert facts.told() == 4096 - 64 + 1
+
+
+def test_python_is_woken_once_for_many_facts_and_again_for_later_ones(facts: Facts, parts: ctypes.CDLL) -> None:
+    wake = parts.parts_wake(facts.at)
+    assert not wait_readable(wake, 0)
+    for address in range(10):
+        facts.heard(SECOND_NS, address=address)
+        parts.parts_tell(facts.at)
+    assert wait_readable(wake, 0)
+    assert facts.told() == 10
+    assert not wait_readable(wake, 0)
+    parts.parts_tell(facts.at)
+    assert not wait_readable(wake, 0)
+    facts.heard(SECOND_NS, address=99)
+    parts.parts_tell(facts.at)
+    assert wait_readable(wake, 0)
+
+
+def packed(address: str) -> bytes:
+    return (IPv6Address(address) if ":" in address else IPv4Address(address)).packed.ljust(16, b"\0")
+
+
+def test_who_asked_is_remembered_for_a_whole_pool(parts: ctypes.CDLL) -> None:
+    asked = ctypes.c_void_p(parts.parts_asked())
+    pool = [packed(f"10.0.{number >> 8}.{number & 255}") for number in range(4096)]
+    for now_ns, address in enumerate(pool, 1):
+        parts.parts_note(asked, 4, address, ctypes.c_uint64(now_ns))
+    assert [parts.parts_find(asked, 4, address) for address in pool] == list(range(1, 4097))
+    assert parts.parts_find(asked, 6, pool[0]) == 0
+    assert parts.parts_find(asked, 4, packed("10.0.16.0")) == 0
+
+
+def test_families_and_prefixes_do_not_get_mixed_up(parts: ctypes.CDLL) -> None:
+    asked = ctypes.c_void_p(parts.parts_asked())
+    parts.parts_note(asked, 6, packed("2001:db8::a00:1"), ctypes.c_uint64(7))
+    assert parts.parts_find(asked, 6, packed("2001:db8::a00:1")) == 7
+    assert parts.parts_find(asked, 6, packed("2001:db8:1::a00:1")) == 0
+    assert parts.parts_find(asked, 4, packed("10.0.0.1")) == 0
+
+
+@pytest.mark.parametrize("rate_per_s", [1, 10, 999, 20_000, 300_000])
+@pytest.mark.parametrize("look_ns", [10_000, 100_000, 1_000_000])
+def test_the_pace_is_kept_and_never_exceeded(parts: ctypes.CDLL, rate_per_s: int, look_ns: int) -> None:
+    start_ns, seconds = 5 * SECOND_NS, 3
+    sent = parts.parts_pace(
+        rate_per_s, ctypes.c_uint64(start_ns), ctypes.c_uint64(start_ns + seconds * SECOND_NS), ctypes.c_uint64(look_ns)
+    )
+    at_most = min(rate_per_s * seconds + 1, 64 * (seconds * SECOND_NS // look_ns + 1))
+    assert 0.99 * at_most - 1 <= sent <= at_most * 1.001
+
+
+def test_the_first_frame_is_due_at_once_and_alone(parts: ctypes.CDLL) -> None:
+    now_ns = ctypes.c_uint64(9 * SECOND_NS)
+    assert parts.parts_pace(20_000, now_ns, now_ns, ctypes.c_uint64(1)) == 1
+
+
+def test_a_late_wake_up_catches_up_with_a_little_only(parts: ctypes.CDLL) -> None:
+    """Looked at again after a whole second: 5 ms worth at most, in slices."""
+    now_ns = 9 * SECOND_NS
+    sent = parts.parts_pace(
+        1000, ctypes.c_uint64(now_ns), ctypes.c_uint64(now_ns + SECOND_NS), ctypes.c_uint64(SECOND_NS)
+    )
+    assert sent == 1 + 7
+
+
+def test_a_fast_pace_sleeps_a_millisecond_and_a_slow_one_until_it_is_due(parts: ctypes.CDLL) -> None:
+    assert parts.parts_sleep_ns(20_000) == 1_000_000
+    assert parts.parts_sleep_ns(10) == 100_000_000
