@@ -296,11 +296,14 @@ class Host:
             )
 
     def resolve(self, address: str | Address, *, link: Link | None = None, deadline_s: float = 5.0) -> Mac | None:
-        """Forget the address, ask anew, and return the MAC that answers; None when the kernel gives up (FAILED)."""
+        """Forget the address, ask anew, and return the MAC that answers; None when the kernel gives up (FAILED).
+
+        Any answer that the kernel takes will do, also a broadcast one that leaves the entry STALE.
+        """
         self.forget(address)
         self.poke(address, link)
-        entry = self.wait_neighbour(address, state=State.REACHABLE | State.FAILED, deadline_s=deadline_s)
-        return entry.mac if entry.state & State.REACHABLE else None
+        entry = self.wait_neighbour(address, state=~State.INCOMPLETE, deadline_s=deadline_s)
+        return None if entry.state & State.FAILED else entry.mac
 
     def close(self) -> None:
         """End what runs in it and let go of the namespace. `Lab` calls it."""

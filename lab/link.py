@@ -9,6 +9,7 @@ then told up to a second late.
 from __future__ import annotations
 
 from ipaddress import IPv6Interface
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.frames import Mac
@@ -70,10 +71,15 @@ class Link:
         return [address for address, _ in self.host.address_flags(self.index)]
 
     def add_address(self, address: str, *, dad: bool = False, wait: bool = True) -> None:
-        """Give the kernel an address, as in `192.0.2.1/24`; usable at once unless `dad` is asked for."""
+        """Give the kernel an address, as in `192.0.2.1/24`; usable at once unless `dad` is asked for (IPv6).
+
+        With it the kernel probes first: wait for `duplicates`, or for `tentative` to be empty.
+        """
         text, _, length = address.partition("/")
         fields: dict[str, object] = {}
-        if ":" in text and not dad:
+        if dad:
+            self.host.set({f"net.ipv6.conf.{self.name.replace('.', '/')}.accept_dad": 1})
+        elif ":" in text:
             fields["flags"] = IFA_F_NODAD
         self.host.netlink("addr", "add", index=self.index, address=text, prefixlen=int(length), **fields)
         if wait and not dad:
@@ -112,9 +118,13 @@ class Link:
         self._set(state="down")
 
     def cut(self) -> None:
-        """Pull the cable out at the other end: this end stays up and loses its carrier."""
+        """Pull the cable out at the other end: this end stays up and loses its carrier.
+
+        The other end goes down for it, but keeps its addresses, as it would if it were a port of a machine of its own.
+        """
         if self.peer is None:
             raise ValueError(f"expected a cable to cut, not {self!r}")
+        self.peer.host.set({f"net.ipv6.conf.{self.peer.name.replace('.', '/')}.keep_addr_on_down": 1})
         self.peer.down()
         wait_until(lambda: not self.carrier, what=f"{self!r} to lose its carrier")
 
@@ -144,6 +154,11 @@ class Link:
     def set_arp(self, enabled: bool) -> None:
         """Switch the kernel's own ARP and ND on it on or off (IFF_NOARP)."""
         self._set(arp=enabled)
+
+    def packet_sockets(self) -> int:
+        """How many AF_PACKET sockets are bound to it: 0 as long as a responder has yet to listen."""
+        table = self.host.call(Path("/proc/thread-self/net/packet").read_text).splitlines()[1:]
+        return sum(int(line.split()[4]) == self.index for line in table)
 
     def tune(self, settings: Mapping[str, int | str]) -> None:
         """Write files of /sys/class/net/<it>: `threaded`, `queues/rx-0/rps_cpus` (a hexadecimal mask)…"""

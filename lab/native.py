@@ -14,8 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / "build" / "lab"
-USER = ("clang", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
-KERNEL = ("-g", "-target", "bpf", "-mcpu=v3", "-c")
+USER = ("clang", "-std=gnu11", "-O2", "-Wall", "-Wextra")
+KERNEL = ("-g", "--target=bpf", "-mcpu=v3", "-c")
 
 
 @cache

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -194,5 +195,11 @@ class Process:
         return sum(int(process.memory_info().rss) for process in (psutil.Process(self.pid), *self._tree()))
 
     def wakeups(self) -> int:
-        """How often its threads have gone to sleep so far (voluntary context switches): constant while it is idle."""
-        return int(psutil.Process(self.pid).num_ctx_switches().voluntary)
+        """How often its threads have gone to sleep so far (voluntary context switches); constant while it is idle."""
+        words = "voluntary_ctxt_switches:"  # psutil counts those of the first thread only
+        return sum(
+            int(line.split()[1])
+            for status in Path(f"/proc/{self.pid}/task").glob("*/status")
+            for line in status.read_text().splitlines()
+            if line.startswith(words)
+        )

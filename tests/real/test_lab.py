@@ -112,6 +112,7 @@ def test_cut_takes_the_carrier_and_mend_gives_it_back(pair: tuple[Link, Link]) -
     near.mend()
     assert (near.is_up, near.carrier) == (True, True)
     assert near.host.resolve("192.0.2.2")
+    assert near.host.resolve("2001:db8::2")
 
 
 def test_rename_set_mac_and_move(lab: Lab, pair: tuple[Link, Link]) -> None:
@@ -154,10 +155,11 @@ def test_a_route_leads_through_a_router(lab: Lab) -> None:
 
 def test_duplicate_address_detection_when_asked_for(pair: tuple[Link, Link]) -> None:
     near, far = pair
-    near.host.set({"net.ipv6.conf.eth0.accept_dad": 1})
     near.add_address("2001:db8::2/64", dad=True)
-    assert far.host is not near.host
-    wait_until(near.duplicates, what="the kernel to find the duplicate")
+    assert [str(address) for address in wait_until(near.duplicates)] == ["2001:db8::2/64"]
+    near.add_address("2001:db8::3/64", dad=True)
+    wait_until(lambda: not near.tentative(), what="the kernel to be content")
+    assert far.host.resolve("2001:db8::3") == near.mac
 
 
 def test_a_snooping_switch_with_a_querier_delivers_only_to_members(lab: Lab) -> None:
