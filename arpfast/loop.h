@@ -25,7 +25,7 @@
 #include "asked.h"
 #include "facts.h"
 #include "guard.h"
-#include "port.h"
+#include "plan.h"
 
 enum {
     BATCH = 64,
@@ -39,19 +39,6 @@ enum {
 #define INQUEST_NS 64000000u /* between two looks at whether sockets that reported an error are orphans */
 
 #define FOREVER UINT64_MAX
-
-struct plan_entry {
-    struct port *port;
-    const struct table *table;
-    struct link link;
-};
-
-struct plan {
-    uint64_t generation;
-    struct pollfd *polled; /* 1 + FAMILIES for each entry; the thread's own to write */
-    uint32_t count;
-    struct plan_entry entries[];
-};
 
 struct loop {
     struct plan *wish; /* published by Python */
@@ -80,27 +67,7 @@ struct loop {
     uint8_t long_frame[LONG_FRAME];
 };
 
-static long plans_alive, loops_alive;
-
-static inline struct plan *plan_new(uint32_t count, uint64_t generation) {
-    struct plan *plan = malloc(sizeof *plan + count * sizeof(struct plan_entry));
-    if (plan == NULL) return NULL;
-    *plan = (struct plan){.generation = generation, .count = count};
-    plan->polled = malloc((1 + FAMILIES * count) * sizeof *plan->polled);
-    if (plan->polled == NULL) {
-        free(plan);
-        return NULL;
-    }
-    plans_alive++;
-    return plan;
-}
-
-static inline void plan_free(struct plan *plan) {
-    if (plan == NULL) return;
-    free(plan->polled);
-    free(plan);
-    plans_alive--;
-}
+static long loops_alive;
 
 static inline void loop_free(struct loop *loop) {
     if (loop == NULL) return;
@@ -328,8 +295,8 @@ static inline bool attend(struct loop *loop, struct port *port, enum family fami
         return ring_error(ring) != 0;
     }
     if (__atomic_load_n(&ring_slot(ring, ring->next)->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) return true;
-    /* A long frame that has lost its slot. */
-    return recv(ring->fd, loop->long_frame, LONG_FRAME, MSG_DONTWAIT) >= 0;
+    /* The kernel queues a long frame just before it fills its slot. Only one that waits long has no slot to come. */
+    return loop->fruitless >= FRUITLESS && recv(ring->fd, loop->long_frame, LONG_FRAME, MSG_DONTWAIT) >= 0;
 }
 
 /* Sleeps until something happens, or for `timeout` if given. */

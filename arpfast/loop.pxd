@@ -95,7 +95,7 @@ cdef extern from "port.h" nogil:
     uint32_t ring_drops(const ring_t *ring) noexcept
 
 
-cdef extern from "loop.h" nogil:
+cdef extern from "plan.h" nogil:
     ctypedef struct plan_entry_t "struct plan_entry":
         port_t *port
         const table_t *table
@@ -106,15 +106,19 @@ cdef extern from "loop.h" nogil:
         uint32_t count
         plan_entry_t entries[1]
 
+    long plans_alive
+
+    plan_t *plan_new(uint32_t count, uint64_t generation) noexcept
+    void plan_free(plan_t *plan) noexcept
+
+
+cdef extern from "loop.h" nogil:
     ctypedef struct loop_t "struct loop":
         asked_t asked
         facts_t facts
 
-    long plans_alive
     long loops_alive
 
-    plan_t *plan_new(uint32_t count, uint64_t generation) noexcept
-    void plan_free(plan_t *plan) noexcept
     loop_t *loop_new(uint32_t rate_per_s) noexcept
     void loop_limit(loop_t *loop, guard_rate_t each, guard_rate_t all, uint64_t seed) noexcept
     int loop_start(loop_t *loop) noexcept

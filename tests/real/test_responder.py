@@ -235,6 +235,15 @@ def test_an_interface_that_goes_down_and_comes_back_is_answered_on(stage: Stage)
     assert stage.responder.facts() == []
 
 
+def test_an_interface_that_is_still_down_is_answered_on_once_it_is_up(stage: Stage) -> None:
+    second = stage.near.host.link(stage.lab.host("other"), peer_addresses=["192.0.2.2/24"], up=False)
+    assert second.peer
+    stage.set_link(second)
+    second.peer.up(wait=False)
+    second.up()
+    assert second.peer.host.resolve(OURS[0]) == second.mac
+
+
 def test_an_interface_that_vanishes_is_told_of_and_the_others_go_on(stage: Stage) -> None:
     second = stage.near.host.link(stage.lab.host("other"), peer_addresses=["192.0.2.2/24"])
     assert second.peer
