@@ -14,7 +14,7 @@ import secrets
 from collections import defaultdict
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -73,6 +73,32 @@ class Orders(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
+class Given(NamedTuple):
+    """Spans as they were given, and the set of addresses that they make: kept to find out cheaply what changed."""
+
+    raw: frozenset[Span]
+    spans: Spans
+    disjoint: bool
+    """No address was given twice, so that what is given no more is wanted no more."""
+
+    def replaced(self, given: Iterable[Span]) -> Given:
+        """The same for other spans; the very same object if nothing changed."""
+        raw = frozenset(given)
+        added, removed = raw - self.raw, self.raw - raw
+        if not added and not removed:
+            return self
+        more = Spans(added)
+        disjoint = more.size == sum(span.size for span in added)
+        if not self.disjoint or (len(added) + len(removed)) * 16 > len(raw):
+            spans = Spans(raw)
+            return Given(raw, spans, disjoint=spans.size == sum(span.size for span in raw))
+        left = self.spans - Spans(removed)
+        return Given(raw, left | more, disjoint=disjoint and not left & more)
+
+
+_NOTHING = Given(frozenset(), Spans(), disjoint=True)
+
+
 class Duties:
     """The state of announcing on all interfaces."""
 
@@ -83,6 +109,7 @@ class Duties:
         self.presences: dict[int, Presence] = {}
         self.settings = Settings()
         self.snapshot: Mapping[int, Interface] = {}
+        self._given: dict[tuple[frozenset[str] | None, bool], Given] = {}
         self._wish: dict[tuple[frozenset[str] | None, bool], Spans] = {}
         self._unions: dict[tuple[frozenset[str] | None, ...], tuple[Spans, Spans]] = {}
         self._kin: tuple[bytes, ...] = ()
@@ -93,11 +120,8 @@ class Duties:
         by_group: defaultdict[tuple[frozenset[str] | None, bool], list[Span]] = defaultdict(list)
         for answer in answers:
             by_group[answer.interfaces, answer.proxy].append(answer.span)
-        before, self._wish = self._wish, {}
-        for group, spans in by_group.items():
-            wanted = Spans(spans)
-            was = before.get(group)
-            self._wish[group] = was if was == wanted else wanted
+        self._given = {group: self._given.get(group, _NOTHING).replaced(spans) for group, spans in by_group.items()}
+        self._wish = {group: given.spans for group, given in self._given.items()}
         self._unions.clear()
         chosen_anew = settings.choice != self.settings.choice
         self.settings, self.office.settings = settings, settings.announce

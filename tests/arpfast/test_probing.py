@@ -1,0 +1,27 @@
+"""The times of RFC 5227 §1.1 and RFC 4862 §5.4."""
+
+from random import Random
+
+from arpfast.probing import ProbeMode, plan
+
+
+def test_quick_is_three_probes_100_ms_apart_for_both_families() -> None:
+    for version in (4, 6):
+        how = plan(ProbeMode.QUICK, 4 if version == 4 else 6, Random(1))
+        assert (how.first_delay_s, how.gaps_s) == (0, (0.1, 0.1, 0.1))
+
+
+def test_rfc5227_times() -> None:
+    for seed in range(100):
+        how = plan(ProbeMode.RFC, 4, Random(seed))
+        assert 0 <= how.first_delay_s <= 1
+        assert how.probes == 3
+        assert all(1 <= gap <= 2 for gap in how.gaps_s[:2])
+        assert how.gaps_s[2] == 2
+
+
+def test_rfc4862_times() -> None:
+    for seed in range(100):
+        how = plan(ProbeMode.RFC, 6, Random(seed))
+        assert 0 <= how.first_delay_s <= 1
+        assert how.gaps_s == (1,)
