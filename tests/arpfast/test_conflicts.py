@@ -7,7 +7,6 @@ import pytest
 from arpfast.conflicts import REMEMBERED, ConflictPolicy, Conflicts, Reaction, retry_delay_s
 
 MAC = bytes.fromhex("02000000ff01")
-ADDRESS = (4, 1)
 
 
 def test_rfc5227_2_4_c_one_announcement_in_ten_seconds() -> None:

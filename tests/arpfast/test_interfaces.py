@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from arpfast.interfaces import Choice, Interface, Picture, Refusal, kernel_addresses
-from arpfast.rtnetlink import RTM_GETLINK, RTM_GETROUTE, DefaultRoute, Forwarding, Link, LinkAddress
+from arpfast.rtnetlink import RTM_GETLINK, RTM_GETROUTE, DefaultRoute, Forwarding, Link, LinkAddress, Message
 from arpfast.spans import Spans
 
 MAC = bytes.fromhex("020000000007")
@@ -104,16 +104,20 @@ def test_a_tentative_or_duplicate_link_local_address_is_not_used() -> None:
 
 def test_routes_are_read_again_when_the_kernel_may_have_dropped_some() -> None:
     picture = Picture()
-    picture.take(told())
-    assert not picture.routes_stale
-    routes = [DefaultRoute(gone=False, hops=((7, ip_address("fe80::1")), (7, ip_address("192.0.2.1"))))]
-    picture.take(routes[0])
-    assert picture.routes_stale
-    picture.replace(RTM_GETROUTE, routes)
-    assert not picture.routes_stale
+    stale = [picture.routes_stale]
+
+    def take(message: Message) -> None:
+        picture.take(message)
+        stale.append(picture.routes_stale)
+
+    take(told())
+    route = DefaultRoute(gone=False, hops=((7, ip_address("fe80::1")), (7, ip_address("192.0.2.1"))))
+    take(route)
+    picture.replace(RTM_GETROUTE, [route])
     assert picture.snapshot()[7].gateways == (ip_address("192.0.2.1"), ip_address("fe80::1"))
-    picture.take(told(flags=0))
-    assert picture.routes_stale
+    take(told(name="new"))
+    take(told(flags=0))
+    assert stale == [False, False, True, False, True]
     picture.replace(RTM_GETROUTE, [])
     assert not picture.snapshot()[7].gateways
 
