@@ -32,4 +32,18 @@ static inline enum verdict answer(const struct table *table, const struct link *
     }
 }
 
+#ifndef __BPF__
+/* Fetches the part of the table that answer() will ask for this frame's target: see table_prefetch(). */
+__attribute__((always_inline)) static inline void answer_prefetch(const struct table *table, const uint8_t *frame,
+                                                                  uint32_t length) {
+    if (length < sizeof(struct ethernet) + sizeof(struct arp)) return;
+    if (load16(frame + 12) == net16(TYPE_ARP)) {
+        table_prefetch(table, 0, TABLE_IPV4 | net32(load32(frame + 38)) >> 16);
+    } else if (length >= ND_OPTIONS_AT) {
+        const uint8_t *target = ((const struct nd_frame *)frame)->nd.target;
+        table_prefetch(table, net64(load64(target)), net64(load64(target + 8)) >> 16);
+    }
+}
+#endif
+
 #endif

@@ -144,6 +144,21 @@ static inline enum kind table_find(const struct table *table, uint32_t wide, uin
     return count ? table_in_wide(table, table_word(table, wide), count, high, low) : KIND_NONE;
 }
 
+#ifndef __BPF__
+/* Fetches what table_find() will look at first. Who has several frames at hand does this some frames ahead, and so
+ * waits for memory once a batch instead of once a frame. Inlined by force: gcc takes a function that only fetches for
+ * one without effect, and drops the call. */
+__attribute__((always_inline)) static inline void table_prefetch(const struct table *table, uint64_t high,
+                                                                 uint64_t low) {
+    uint64_t slots = table->word[TABLE_SLOTS_COUNT], start = table->word[TABLE_SLOTS];
+    if (!slots) return;
+    const uint64_t *slot =
+        &table->word[start + table_home(high, low, table->word[TABLE_SEED], slots) * TABLE_SLOT_WORDS];
+    __builtin_prefetch(slot);
+    __builtin_prefetch(slot + 2 * TABLE_SLOT_WORDS - 1);
+}
+#endif
+
 /* What this IPv4 address, in host order, is to us. */
 static inline enum kind table_find4(const struct table *table, uint32_t address) {
     return table_find(table, TABLE_WIDE4, 0, TABLE_IPV4 | address >> 16, address & 0xffff);
