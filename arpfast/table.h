@@ -34,6 +34,17 @@ struct table {
     uint64_t word[1]; /* as many as TABLE_WORDS says */
 };
 
+/* The kernel's verifier, without CAP_PERFMON, follows a loop's counter beyond its end, as a processor might that
+ * guesses wrong, and gives up; a loop without a counter it takes. For the same reason no search below compares what it
+ * searched by once it is over: each step would be followed for its own sake. */
+#ifdef __bpf__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#define STEP     __asm__ volatile("") /* or the compiler makes one condition of two, and cannot unroll */
+#else
+#define UNROLLED
+#define STEP (void)0
+#endif
+
 #ifndef TABLE_WORD
 #define TABLE_WORD(table, index) ((table)->word[index])
 #endif
@@ -95,7 +106,10 @@ static inline enum kind table_in_block(const struct table *table, uint64_t block
         return (enum kind)(table_word(table, start + (offset >> 5)) >> (offset & 31) * 2 & 3);
     if ((block & 3) == BLOCK_RANGES) {
         uint32_t below = 0, above = block >> 16 & 0xffff; /* the last range that begins at or before offset */
-        for (uint32_t step = 0; step < 9 && above - below > 1; step++) {
+        UNROLLED
+        for (uint32_t step = 0; step < 9; step++) {
+            STEP;
+            if (above - below <= 1) break;
             uint32_t middle = (below + above) / 2;
             if (range_first(table_word(table, start + middle)) <= offset)
                 below = middle;
@@ -110,18 +124,22 @@ static inline enum kind table_in_block(const struct table *table, uint64_t block
 
 static inline enum kind table_in_wide(const struct table *table, uint64_t start, uint64_t count, uint64_t high,
                                       uint64_t low) {
-    uint64_t below = 0, above = count;
-    for (uint32_t step = 0; step < 32 && below < above; step++) {
+    uint64_t below = 0, above = count, found = 0; /* the last range that begins at or before the address */
+    UNROLLED
+    for (uint32_t step = 0; step < 32; step++) {
+        STEP;
+        if (below >= above) break;
         uint64_t middle = (below + above) / 2, at = start + middle * TABLE_WIDE_WORDS;
         uint64_t first = table_word(table, at);
-        if (first < high || (first == high && table_word(table, at + 1) <= low))
+        if (first < high || (first == high && table_word(table, at + 1) <= low)) {
+            found = at;
             below = middle + 1;
-        else
+        } else {
             above = middle;
+        }
     }
-    if (below == 0) return KIND_NONE;
-    uint64_t at = start + (below - 1) * TABLE_WIDE_WORDS;
-    uint64_t last = table_word(table, at + 2), last_low = table_word(table, at + 3);
+    if (found == 0) return KIND_NONE;
+    uint64_t last = table_word(table, found + 2), last_low = table_word(table, found + 3);
     if (high > last || (high == last && low > last_low >> 2)) return KIND_NONE;
     return (enum kind)(last_low & 3);
 }
@@ -133,12 +151,17 @@ static inline enum kind table_find(const struct table *table, uint32_t wide, uin
     if (slots) {
         uint64_t home = table_home(high, low, table_word(table, TABLE_SEED), slots);
         uint64_t slot = table_word(table, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
+        uint64_t block = 0;
+        UNROLLED
         for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, slot += TABLE_SLOT_WORDS) {
-            uint64_t block = table_word(table, slot + 2);
-            if (block == 0) break;
-            if (table_word(table, slot) == high && table_word(table, slot + 1) == low)
-                return table_in_block(table, block, offset);
+            uint64_t candidate = table_word(table, slot + 2);
+            if (candidate == 0) break;
+            if (table_word(table, slot) == high && table_word(table, slot + 1) == low) {
+                block = candidate;
+                break;
+            }
         }
+        if (block) return table_in_block(table, block, offset);
     }
     uint64_t count = table_word(table, wide + 1);
     return count ? table_in_wide(table, table_word(table, wide), count, high, low) : KIND_NONE;
