@@ -9,11 +9,22 @@ FLAGS = ["-std=gnu11", "-O3", "-Wall", "-Wextra", "-Wno-unused-function", "-fno-
 
 
 def extension(module: str) -> Extension:
-    """One `.pyx`. It is rebuilt when any header changes: headers include each other, and distutils does not look."""
-    headers = [str(path) for pattern in ("*.h", "*.pxd") for path in sorted(Path("arpfast").rglob(pattern))]
-    return Extension(module, [module.replace(".", "/") + ".pyx"], depends=headers, extra_compile_args=FLAGS)
+    """One `.pyx`. It is rebuilt when any header changes: headers include each other, and distutils does not look.
+
+    A `.bpf.c` beside it is compiled too and carried within (deploy/bpf_object.py).
+    """
+    headers = [str(path) for pattern in ("*.h", "*.pxd", "*.bpf.c") for path in sorted(Path("arpfast").rglob(pattern))]
+    return Extension(
+        module,
+        [module.replace(".", "/") + ".pyx"],
+        depends=headers,
+        include_dirs=["arpfast"],
+        libraries=LIBRARIES.get(module, []),
+        extra_compile_args=FLAGS,
+    )
 
 
-MODULES = ["arpfast.answer", "arpfast.responder"]
+LIBRARIES = {"arpfast.bpf.programs": ["bpf"]}
+MODULES = ["arpfast.answer", "arpfast.bpf.programs", "arpfast.responder"]
 
 setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from arpfast.answer import Verdict
+    from arpfast.answer import Table, Verdict
     from arpfast.spans import Span, Version
 
 
@@ -60,6 +60,12 @@ class Filter(Protocol):
 
     def socket_program(self, version: Version, /) -> int:
         """The descriptor of an eBPF socket filter for the ARP (4) or the IPv6 (6) sockets."""
+
+    def set_table(self, ifindex: int, table: Table, /) -> None:
+        """Refuse what does not concern an address of `table`; told before the thread has the table. Never fails."""
+
+    def drop_link(self, ifindex: int, /) -> None:
+        """Forget the interface; told after its sockets are closed."""
 
 
 class RateLimit(Struct, frozen=True):

@@ -126,9 +126,9 @@ cdef class Responder:
 
     `rate_per_s` paces all that `send` sends, on all interfaces together. `ring_frames` is how many frames wait for the
     thread on an interface, per family, before the kernel drops (256 bytes each; a power of two). `limit` bounds how
-    often it answers. `filter`, if given, has `socket_program(version) -> int`: the descriptor of an eBPF socket filter
-    for the ARP (4) or IPv6 (6) sockets that are opened from then on; without it they get a classic filter, which knows
-    no addresses. Needs CAP_NET_RAW whenever a link is opened. A context manager that closes.
+    often it answers. `filter`, if given, is an `arpfast.bpf.programs.Filter` or the like: it gets each table, and its
+    eBPF goes before all sockets that are opened; without it they get a classic filter, which knows no addresses. Needs
+    CAP_NET_RAW whenever a link is opened. A context manager that closes.
     """
 
     cdef loop_t *loop
@@ -283,6 +283,10 @@ cdef class Responder:
         with self.lock:
             self.opened()
             port = self.ports.get(ifindex)
+            # The kernel first: an address that is new is asked for in vain until the thread has it too, but one that
+            # both tables hold is answered throughout.
+            if self.filter is not None:
+                self.filter.set_table(ifindex, wanted)
             if port is not None:
                 port.name = name
                 if port_orphaned(port.port):
@@ -310,6 +314,8 @@ cdef class Responder:
             port = self.ports.get(ifindex)
             if port is not None:
                 self.withdraw(port)
+            if self.filter is not None:
+                self.filter.drop_link(ifindex)
 
     def set_filter(self, ifindex, version, program):
         """Replace the filter of one socket by the eBPF program `program`, or by the classic one (None), without a gap.

@@ -1,0 +1,165 @@
+/* The BPF object, and libbpf as the loader uses it: errors are returned as -errno, what libbpf and the verifier have to
+ * say about them is kept for the exception and never printed. */
+#ifndef ARPFAST_BPF_KERNEL_H
+#define ARPFAST_BPF_KERNEL_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "maps.h"
+#include "programs.bpf.h"
+
+/* Newer than Debian 12's <linux/bpf.h>. */
+enum { ARPFAST_TCX_INGRESS = 46, ARPFAST_BEFORE = 1 << 3 };
+
+/* What libbpf said while a listener was set: its last words, since a verifier's log ends with the reason. */
+struct complaint {
+    size_t length;
+    char text[4096];
+};
+
+static struct complaint *listener;
+
+static struct complaint *complaint_new(void) {
+    return calloc(1, sizeof(struct complaint));
+}
+
+static void complaint_free(struct complaint *complaint) {
+    free(complaint);
+}
+
+static int hear(enum libbpf_print_level level, const char *format, va_list arguments) {
+    char *said = NULL;
+    if (level != LIBBPF_WARN || !listener) return 0;
+    int length = vasprintf(&said, format, arguments);
+    if (length < 0) return 0;
+    size_t room = sizeof listener->text - 1, added = (size_t)length < room ? (size_t)length : room;
+    size_t kept = listener->length < room - added ? listener->length : room - added;
+    memmove(listener->text, listener->text + listener->length - kept, kept);
+    memcpy(listener->text + kept, said + (size_t)length - added, added + 1);
+    listener->length = kept + added;
+    free(said);
+    return 0;
+}
+
+/* What the object consists of: programs, then maps. */
+enum part { PART_FILTER_ARP, PART_FILTER_ND, PART_GUARD, PART_LINKS, PART_TABLES, PART_LIMITS, PART_COUNTERS, PARTS };
+
+static const char *const part_names[PARTS] = {"filter_arp", "filter_nd", "guard",   "links",
+                                              "tables",     "limits",    "counters"};
+
+static int part_fd(const struct bpf_object *object, enum part part) {
+    if (part >= PART_LINKS) return bpf_object__find_map_fd_by_name(object, part_names[part]);
+    return bpf_program__fd(bpf_object__find_program_by_name(object, part_names[part]));
+}
+
+/* Loads programs and maps. All that outlives the call are the descriptors in `fds`, -1 for what was not loaded:
+ * libbpf's own memory is given back. Without CAP_NET_ADMIN there is no loading the guard; ask for less, then. */
+static int load(int *fds, int with_guard, struct complaint *complaint) {
+    complaint->length = 0;
+    complaint->text[0] = 0;
+    listener = complaint;
+    libbpf_print_fn_t before = libbpf_set_print(hear);
+    struct bpf_object_open_opts options = {.sz = sizeof options, .object_name = "arpfast"};
+    struct bpf_object *object = bpf_object__open_mem(programs_object, sizeof programs_object, &options);
+    int error = object ? 0 : -errno;
+    if (!error) bpf_program__set_autoload(bpf_object__find_program_by_name(object, "guard"), with_guard);
+    if (!error) error = bpf_object__load(object);
+    for (int part = 0; part < PARTS && !error; part++) {
+        if (part == PART_GUARD && !with_guard) continue;
+        fds[part] = fcntl(part_fd(object, part), F_DUPFD_CLOEXEC, 3);
+        if (fds[part] < 0) error = -errno;
+    }
+    bpf_object__close(object);
+    libbpf_set_print(before);
+    listener = NULL;
+    return error;
+}
+
+/* A new array map with these words; its descriptor or -errno. */
+static int words_map(const uint64_t *words, uint64_t count) {
+    struct bpf_map_create_opts options = {.sz = sizeof options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP};
+    if (count > UINT32_MAX) return -E2BIG;
+    int fd =
+        bpf_map_create(BPF_MAP_TYPE_ARRAY, "arpfast_table", sizeof(uint32_t), sizeof *words, (uint32_t)count, &options);
+    if (fd < 0) return -errno;
+    void *memory = mmap(NULL, count * sizeof *words, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    memcpy(memory, words, count * sizeof *words);
+    munmap(memory, count * sizeof *words);
+    return fd;
+}
+
+static int set_value(int map, const void *key, const void *value) {
+    return bpf_map_update_elem(map, key, value, BPF_ANY) ? -errno : 0;
+}
+
+static int unset(int map, const void *key) {
+    return bpf_map_delete_elem(map, key) && errno != ENOENT ? -errno : 0;
+}
+
+static int counter_total(int map, uint32_t counter, uint64_t *total) {
+    int cpus = libbpf_num_possible_cpus();
+    if (cpus < 0) return cpus;
+    uint64_t values[cpus];
+    if (bpf_map_lookup_elem(map, &counter, values)) return -errno;
+    *total = 0;
+    for (int i = 0; i < cpus; i++) *total += values[i];
+    return 0;
+}
+
+/* The guard on an interface, as a link: it dies with its descriptor, however the process ends. First in line, since it
+ * passes on all it does not refuse. Needs Linux 6.6; -EINVAL before. */
+static int guard_link(int program, uint32_t ifindex) {
+    struct bpf_link_create_opts options = {.sz = sizeof options, .flags = ARPFAST_BEFORE};
+    int fd = bpf_link_create(program, (int)ifindex, (enum bpf_attach_type)ARPFAST_TCX_INGRESS, &options);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Whether the link still holds on to its interface: it lets go when that is deleted, and the index may be used again.
+ */
+static int guard_linked(int link) {
+    struct bpf_link_info info = {0};
+    uint32_t length = sizeof info;
+    if (bpf_obj_get_info_by_fd(link, &info, &length)) return -errno;
+    return info.xdp.ifindex != 0; /* where `tcx.ifindex` lies, which Debian 12's header does not have */
+}
+
+/* The guard before Linux 6.6: a classifier on the clsact hook, which outlives the process. Handle and priority are ours
+ * alone: attaching replaces what an earlier process of ours left, and detaching touches no other's. */
+enum { GUARD_HANDLE = 0x61727066, GUARD_PRIORITY = 0x6172 };
+
+static int guard_classify(int program, uint32_t ifindex) {
+    struct bpf_tc_hook hook = {.sz = sizeof hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS};
+    int error = bpf_tc_hook_create(&hook);
+    if (error && error != -EEXIST) return error;
+    struct bpf_tc_opts options = {.sz = sizeof options,
+                                  .prog_fd = program,
+                                  .flags = BPF_TC_F_REPLACE,
+                                  .handle = GUARD_HANDLE,
+                                  .priority = GUARD_PRIORITY};
+    return bpf_tc_attach(&hook, &options);
+}
+
+static int guard_declassify(uint32_t ifindex) {
+    struct bpf_tc_hook hook = {.sz = sizeof hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS};
+    struct bpf_tc_opts options = {.sz = sizeof options, .handle = GUARD_HANDLE, .priority = GUARD_PRIORITY};
+    int error = bpf_tc_detach(&hook, &options);
+    return error == -ENOENT || error == -ENODEV || error == -EINVAL ? 0 : error;
+}
+
+#endif

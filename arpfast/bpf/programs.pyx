@@ -1,0 +1,357 @@
+"""Loads the programs of programs.bpf.c and gives them their tables.
+
+Programs, maps and links belong to this process alone and die with their last descriptor: nothing is left behind however
+the process ends (but see `Guard` for kernels before 6.6). Python's threads may call everything here at any time; calls
+that wait for the kernel's readers run without the interpreter's lock.
+
+The order that loses no frame: first the table here, then the responder's own. From the moment `set_table` returns, all
+frames are judged by the new table, so no request for a wanted address is refused; the kernel exchanges one pointer, so
+none is refused on the way either.
+
+Privileges: CAP_BPF to load, and again for every new table, since a table is a new map; CAP_NET_ADMIN to load the guard
+and to attach it. After dropping CAP_BPF no table can be changed any more. Then, as after any other failure, the
+interface is opened: its filter lets everything pass, and the responder's own judgement stands.
+"""
+
+from libc.errno cimport EINVAL, EOPNOTSUPP, EPERM
+from libc.stdint cimport uint32_t, uint64_t
+
+import os
+import threading
+
+from arpfast.answer cimport TABLE_WORDS, Table
+
+from arpfast.bpf.statistics import FilterStatistics
+
+
+cdef extern from "kernel.h" nogil:
+    enum:
+        PART_FILTER_ARP
+        PART_FILTER_ND
+        PART_GUARD
+        PART_LINKS
+        PART_TABLES
+        PART_LIMITS
+        PART_COUNTERS
+        PARTS
+        LINKS_MAX
+        COUNTERS
+
+    ctypedef struct complaint_t "struct complaint":
+        char text[1]
+
+    ctypedef struct place_t "struct place":
+        uint32_t slot
+        uint32_t guarded
+
+    ctypedef struct bucket_t "struct bucket":
+        uint64_t cost_ns
+        uint64_t window_ns
+
+    ctypedef struct limits_t "struct limits":
+        bucket_t asker
+        bucket_t all
+
+    complaint_t *complaint_new() noexcept
+    void complaint_free(complaint_t *complaint) noexcept
+    int load(int *fds, int with_guard, complaint_t *complaint) noexcept
+    int words_map(const uint64_t *words, uint64_t count) noexcept
+    int set_value(int map, const void *key, const void *value) noexcept
+    int unset(int map, const void *key) noexcept
+    int counter_total(int map, uint32_t counter, uint64_t *total) noexcept
+    int guard_link(int program, uint32_t ifindex) noexcept
+    int guard_linked(int link) noexcept
+    int guard_classify(int program, uint32_t ifindex) noexcept
+    int guard_declassify(uint32_t ifindex) noexcept
+
+
+cdef object failure(int error, str attempt, str complaint=""):
+    """The OSError for -errno, with what libbpf and the verifier said."""
+    text = f"could not {attempt}: {os.strerror(-error)}"
+    return OSError(-error, f"{text}\n{complaint.strip()}" if complaint else text)
+
+
+cdef bucket_t bucket(uint64_t per_s, uint64_t burst):
+    cdef bucket_t made
+    made.cost_ns = 1_000_000_000 // per_s if per_s else 0
+    made.window_ns = made.cost_ns * (burst if burst else 1)
+    return made
+
+
+cdef class Guard:
+    """The guard at tc ingress of interfaces.
+
+    It is a link at the head of the tcx chain, which dies with its descriptor and stands beside those of others. Before
+    Linux 6.6 it is a classifier with a handle and priority of its own, which outlives the process: attaching replaces
+    what an earlier one left, and without a filter that gets to know askers it lets everything pass.
+    """
+
+    cdef int program
+    cdef bint classify
+    cdef dict links  # ifindex -> descriptor, or -1 for a classifier
+
+    def __cinit__(self, int program, *, bint classify=False):
+        self.program = program
+        self.classify = classify
+        self.links = {}
+
+    def attach(self, uint32_t ifindex):
+        """See to it that the guard is on the interface, which may have been made anew. Raises OSError."""
+        cdef int link
+        if ifindex in self.links:
+            link = self.links[ifindex]
+            if link >= 0 and guard_linked(link) == 1:
+                return
+            self.detach(ifindex)
+        link = -EINVAL if self.classify else guard_link(self.program, ifindex)
+        if link in (-EINVAL, -EOPNOTSUPP):
+            error = guard_classify(self.program, ifindex)
+            if error:
+                raise failure(error, f"attach the guard to interface {ifindex} (needs CAP_NET_ADMIN)")
+            link = -1
+        elif link < 0:
+            raise failure(link, f"attach the guard to interface {ifindex} (needs CAP_NET_ADMIN)")
+        self.links[ifindex] = link
+
+    def detach(self, uint32_t ifindex):
+        """Take the guard off, if it is there; nobody else's program is touched."""
+        cdef int link
+        if ifindex not in self.links:
+            return
+        link = self.links.pop(ifindex)
+        if link >= 0:
+            os.close(link)
+        else:
+            guard_declassify(ifindex)
+
+    def close(self):
+        """Take all off."""
+        for ifindex in tuple(self.links):
+            self.detach(ifindex)
+
+
+cdef class Filter:
+    """The socket filters, the guard, and which table each interface has.
+
+    Raises OSError if the kernel does not take the filters, with what it says to it. The guard is a bonus: it needs
+    CAP_NET_ADMIN besides, is attached to each interface with a table while there is a limit, and where it cannot be the
+    filters keep the limit alone.
+    """
+
+    cdef int[PARTS] fds
+    cdef bint closed
+    cdef object lock
+    cdef dict places  # ifindex -> slot
+    cdef dict tables  # ifindex -> Table in force, None while open
+    cdef dict maps    # Table -> descriptor of its map, while an interface uses it
+    cdef dict unfiltered  # ifindex -> why its table is not in force
+    cdef dict unguarded   # ifindex -> why the guard is not attached though there is a limit
+    cdef Guard guard      # None if it could not be loaded
+    cdef bint limited
+
+    def __cinit__(self, *, limit=None):
+        cdef int part, error
+        for part in range(PARTS):
+            self.fds[part] = -1
+        self.lock = threading.RLock()
+        self.places, self.tables, self.maps, self.unfiltered, self.unguarded = {}, {}, {}, {}, {}
+        cdef complaint_t *complaint = complaint_new()
+        if complaint is NULL:
+            raise MemoryError("no memory to load a filter")
+        try:
+            with nogil:
+                error = load(self.fds, 1, complaint)
+            if error in (-EPERM, -EINVAL, -EOPNOTSUPP):
+                with nogil:
+                    error = load(self.fds, 0, complaint)
+            if error:
+                raise failure(error, "load the eBPF socket filter (needs CAP_BPF)",
+                              complaint.text.decode(errors="replace"))
+        finally:
+            complaint_free(complaint)
+        if self.fds[PART_GUARD] >= 0:
+            self.guard = Guard(self.fds[PART_GUARD])
+        self.set_limit(limit)
+
+    def __del__(self):
+        if self.lock is not None and not self.closed:
+            self.close()
+
+    cdef int opened(self) except -1:
+        if self.closed:
+            raise ValueError("the filter is closed")
+        return 0
+
+    def close(self):
+        """Let go of programs, guards and tables. Sockets keep a program that they have, and with it its last tables."""
+        cdef int part
+        with self.lock:
+            self.closed = True
+            if self.guard is not None:
+                self.guard.close()
+            for descriptor in self.maps.values():
+                os.close(descriptor)
+            self.maps.clear()
+            self.tables.clear()
+            self.places.clear()
+            for part in range(PARTS):
+                if self.fds[part] >= 0:
+                    os.close(self.fds[part])
+                    self.fds[part] = -1
+
+    def socket_program(self, version):
+        """The descriptor of the filter for packet sockets bound to ARP (4) or IPv6 (6); the Filter closes it."""
+        with self.lock:
+            self.opened()
+            return self.fds[{4: PART_FILTER_ARP, 6: PART_FILTER_ND}[version]]
+
+    def guard_program(self):
+        """The descriptor of the program that a Guard attaches, -1 if it could not be loaded; the Filter closes it."""
+        with self.lock:
+            self.opened()
+            return self.fds[PART_GUARD]
+
+    def set_limit(self, limit):
+        """Limit the questions that each MAC, and all together, may ask (None: no limit); guards follow."""
+        cdef limits_t wanted
+        cdef uint32_t zero = 0
+        wanted.asker = bucket(0, 0) if limit is None else bucket(limit.per_mac_per_s, limit.burst)
+        # in all, as much at once as comes in a tenth of a second: about what a ring holds at the most
+        wanted.all = bucket(0, 0) if limit is None else bucket(limit.total_per_s, limit.total_per_s // 10)
+        with self.lock:
+            self.opened()
+            error = set_value(self.fds[PART_LIMITS], &zero, &wanted)
+            if error:
+                raise failure(error, "set the rate limit of the eBPF filter")
+            self.limited = wanted.asker.cost_ns != 0
+            for ifindex in self.places:
+                self.see_to_guard(ifindex)
+
+    def set_table(self, ifindex, table):
+        """Judge the interface's frames by `table` from now on; None: let all pass.
+
+        Never fails: if the kernel does not take the table, the interface is opened, and `statistics().unfiltered` says
+        why until the next call succeeds. Waits for the kernel's readers of the table before, some milliseconds.
+        """
+        with self.lock:
+            self.opened()
+            if ifindex in self.tables and self.tables[ifindex] is table and ifindex not in self.unfiltered:
+                self.see_to_guard(ifindex)
+                return
+            before = self.tables.get(ifindex)
+            try:
+                if ifindex not in self.places or ifindex in self.unfiltered:
+                    self.place(ifindex)
+                self.show(ifindex, table)
+            except OSError as error:
+                self.unfiltered[ifindex] = str(error)
+                self.open_link(ifindex)
+                self.tables[ifindex] = None
+            else:
+                self.unfiltered.pop(ifindex, None)
+                self.tables[ifindex] = table
+                self.see_to_guard(ifindex)
+            self.forget(before)
+            self.forget(table)
+
+    def drop_link(self, ifindex):
+        """Forget an interface, which may be gone already: take the guard off, let all frames pass."""
+        with self.lock:
+            self.opened()
+            if self.guard is not None:
+                self.guard.detach(ifindex)
+            before = self.tables.pop(ifindex, None)
+            self.open_link(ifindex)
+            self.places.pop(ifindex, None)
+            self.unfiltered.pop(ifindex, None)
+            self.unguarded.pop(ifindex, None)
+            self.forget(before)
+
+    def statistics(self):
+        """What was counted on all processors until now, and what could not be done. Raises OSError."""
+        cdef uint64_t total = 0
+        cdef list counts = []
+        with self.lock:
+            self.opened()
+            for counter in range(COUNTERS):
+                error = counter_total(self.fds[PART_COUNTERS], counter, &total)
+                if error:
+                    raise failure(error, "read the counters of the eBPF filter")
+                counts.append(total)
+            return FilterStatistics(*counts, dict(self.unfiltered), dict(self.unguarded))
+
+    cdef int see_to_guard(self, uint32_t ifindex) except -1:
+        """Attach or detach the guard as the limit wants it. The filter counts whenever the guard does not."""
+        attached = False
+        self.unguarded.pop(ifindex, None)
+        if self.limited:
+            try:
+                if self.guard is None:
+                    raise failure(-EPERM, "load the guard (needs CAP_BPF and CAP_NET_ADMIN)")
+                self.guard.attach(ifindex)
+                attached = True
+            except OSError as error:
+                self.unguarded[ifindex] = str(error)
+        self.place(ifindex, attached)
+        if not attached and self.guard is not None:
+            self.guard.detach(ifindex)
+        return 0
+
+    cdef int place(self, uint32_t ifindex, bint guarded=False) except -1:
+        """See to it that the interface has a slot, and that the programs know of it."""
+        cdef place_t wanted
+        slot = self.places.get(ifindex)
+        if slot is None:
+            free = set(range(LINKS_MAX)).difference(self.places.values())
+            if not free:
+                raise OSError(f"expected at most {LINKS_MAX} filtered interfaces")
+            slot = min(free)
+        wanted.slot, wanted.guarded = slot, guarded
+        error = set_value(self.fds[PART_LINKS], &ifindex, &wanted)
+        if error:
+            raise failure(error, f"give interface {ifindex} a place in the eBPF filter")
+        self.places[ifindex] = slot
+        return 0
+
+    cdef int show(self, uint32_t ifindex, Table table) except -1:
+        cdef uint32_t slot = self.places[ifindex]
+        cdef const uint64_t *words
+        cdef int map_, error, tables = self.fds[PART_TABLES]
+        if table is None:
+            if self.tables.get(ifindex) is None:
+                return 0
+            with nogil:
+                error = unset(tables, &slot)
+            if error:
+                raise failure(error, f"open the eBPF filter of interface {ifindex}")
+            return 0
+        map_ = self.maps.get(table, -1)
+        if map_ < 0:
+            words = table.table.word
+            with nogil:
+                map_ = words_map(words, words[TABLE_WORDS])
+            if map_ < 0:
+                raise failure(map_, f"make a table of {table.nbytes} bytes for the eBPF filter (needs CAP_BPF)")
+            self.maps[table] = map_
+        with nogil:
+            error = set_value(tables, &slot, &map_)
+        if error:
+            raise failure(error, f"give interface {ifindex} a table in the eBPF filter")
+        return 0
+
+    cdef int open_link(self, uint32_t ifindex) except -1:
+        """Let everything pass: take away the place, or else the table. One of the two works, or the map is broken."""
+        cdef uint32_t slot
+        cdef int error, links = self.fds[PART_LINKS], tables = self.fds[PART_TABLES]
+        error = unset(links, &ifindex)
+        if ifindex in self.places:
+            slot = self.places[ifindex]
+            with nogil:
+                error |= unset(tables, &slot)
+        return 0
+
+    cdef int forget(self, Table table) except -1:
+        """Close the map of a table that no interface uses any more; the kernel frees it after its last reader."""
+        if table is not None and table in self.maps and table not in self.tables.values():
+            os.close(self.maps.pop(table))
+        return 0

@@ -1,0 +1,474 @@
+"""The programs in the kernel: all that answer() wants passes, what is foreign does not, and nothing stays behind."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arpfast.answer import Table, Verdict, answer
+from arpfast.bpf.programs import Filter, Guard
+from arpfast.crossing import RateLimit
+from arpfast.spans import Span, Spans
+from lab import Advertisement, Arp, Mac, Solicitation, wait_until
+from tests.arpfast.scene import HIM4, HIM6, LINK, OWN4, OWN6, PROXY4, PROXY6, TABLE, TENTATIVE4, TENTATIVE6
+from tests.arpfast.test_reference import ARP, NA, NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab import Lab, Link
+
+SO_ATTACH_BPF = 50
+HIS = Mac("02:00:00:00:00:99")
+OTHER = Mac("02:00:00:00:00:77")
+WANTED = {Verdict.REPLY, Verdict.CONFLICT, Verdict.TAKEN, Verdict.CONFIRMED, Verdict.TENTATIVE}
+LIMIT = RateLimit(per_mac_per_s=1, burst=5, total_per_s=1_000_000)
+
+
+class Sieve:
+    """The filters on sockets that pass frames as they are: not even Ethernet's least length holds here."""
+
+    def __init__(self, filter_: Filter) -> None:
+        self.filter = filter_
+        self.pairs = {version: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for version in (4, 6)}
+        for version, (_, reader) in self.pairs.items():
+            reader.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, filter_.socket_program(version))
+            reader.setblocking(False)
+
+    def passes(self, version: int, frame: bytes) -> bool:
+        writer, reader = self.pairs[version]
+        writer.send(frame)
+        try:
+            return reader.recv(65536) == frame
+        except BlockingIOError:
+            return False
+
+    def asks(self, address: IPv4Address | IPv6Address, mac: bytes = HIS) -> bool:
+        if isinstance(address, IPv4Address):
+            return self.passes(4, Arp.request(mac, HIM4, address).encode())
+        return self.passes(6, Solicitation.ask(mac, HIM6, address).encode())
+
+    def close(self) -> None:
+        for pair in self.pairs.values():
+            for end in pair:
+                end.close()
+        self.filter.close()
+
+
+@pytest.fixture
+def sieve() -> Iterator[Sieve]:
+    """Frames in a socket pair have no interface: index 0."""
+    sieve = Sieve(Filter())
+    sieve.filter.set_table(0, TABLE)
+    yield sieve
+    sieve.close()
+
+
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.tuples(st.just(4), ARP) | st.tuples(st.just(6), NS | NA),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=3),
+    st.just(2048) | st.integers(1, 120),
+)
+def test_all_that_answer_wants_passes(
+    sieve: Sieve, frame: tuple[int, bytes], bends: list[tuple[int, int]], cut: int
+) -> None:
+    version, bent = frame[0], bytearray(frame[1])
+    for at, value in bends:
+        bent[at % len(bent)] = value
+    outcome = answer(TABLE, LINK, bytes(bent[:cut]))
+    if outcome.verdict in WANTED:
+        version = outcome.version
+        assert sieve.passes(version, bytes(bent[:cut]))
+    elif outcome.verdict is Verdict.NOT_OURS:
+        assert not sieve.passes(outcome.version, bytes(bent[:cut]))
+
+
+@pytest.mark.parametrize(
+    ("frame", "passes"),
+    [
+        pytest.param(Arp.request(HIS, HIM4, OWN4).encode(), True, id="request"),
+        pytest.param(Arp.request(HIS, "0.0.0.0", OWN4).encode(), True, id="probe"),
+        pytest.param(Arp.request(HIS, OWN4, HIM4).encode(), True, id="conflict in a request for another"),
+        pytest.param(Arp.request(HIS, OWN4, OWN4).encode(), True, id="conflict in an announcement"),
+        pytest.param(Arp.reply(HIS, OWN4, OTHER, HIM4).encode(), True, id="conflict in a reply"),
+        pytest.param(Arp.reply(HIS, HIM4, OTHER, OWN4).encode(), True, id="confirmation"),
+        pytest.param(Arp.request(HIS, TENTATIVE4, TENTATIVE4).encode(), True, id="tentative taken"),
+        pytest.param(Arp.request(HIS, HIM4, PROXY4).encode(), True, id="request for proxied"),
+        pytest.param(Arp.request(HIS, PROXY4, HIM4).encode(), False, id="who is proxied asks for another"),
+        pytest.param(Arp.request(HIS, HIM4, "192.0.2.98").encode(), False, id="foreign"),
+        pytest.param(Arp.reply(HIS, HIM4, OTHER, "192.0.2.98").encode(), False, id="foreign reply"),
+        pytest.param(Solicitation.ask(HIS, HIM6, OWN6).encode(), True, id="solicitation"),
+        pytest.param(Solicitation.ask(HIS, "::", OWN6).encode(), True, id="duplicate address detection"),
+        pytest.param(Solicitation.ask(HIS, OWN6, HIM6).encode(), True, id="conflict in a solicitation"),
+        pytest.param(Solicitation.ask(HIS, "::", TENTATIVE6).encode(), True, id="tentative solicited"),
+        pytest.param(Solicitation.ask(HIS, HIM6, PROXY6).encode(), True, id="solicitation of proxied"),
+        pytest.param(Solicitation.ask(HIS, HIM6, "2001:db8::98").encode(), False, id="foreign solicitation"),
+        pytest.param(Advertisement.tell(HIS, OWN6).encode(), True, id="conflict in an advertisement"),
+        pytest.param(
+            Advertisement.tell(HIS, HIM6, to=OTHER, ip_destination=OWN6, solicited=True).encode(), True,
+            id="solicited advertisement",
+        ),
+        pytest.param(Advertisement.tell(HIS, HIM6).encode(), False, id="foreign advertisement"),
+    ],
+)  # fmt: skip
+def test_what_concerns_us(sieve: Sieve, frame: bytes, *, passes: bool) -> None:
+    version = 4 if frame[12:14] == b"\x08\x06" else 6
+    assert sieve.passes(version, frame) is passes
+    assert sieve.filter.statistics().passed == passes
+    assert sieve.filter.statistics().foreign == (not passes)
+    for length in range(1, 42 if version == 4 else 78):
+        assert not sieve.passes(version, frame[:length])
+
+
+@pytest.mark.parametrize(
+    ("version", "frame"),
+    [
+        pytest.param(4, b"\0", id="one byte"),
+        pytest.param(4, Solicitation.ask(HIS, HIM6, OWN6).encode(), id="IPv6 to the ARP socket"),
+        pytest.param(6, Arp.request(HIS, HIM4, OWN4).encode().ljust(90, b"\0"), id="ARP to the IPv6 socket"),
+        pytest.param(4, Arp.request(HIS, HIM4, OWN4).encode()[:41], id="ARP one byte short"),
+        pytest.param(6, Solicitation.ask(HIS, HIM6, OWN6).encode()[:77], id="solicitation one byte short"),
+        pytest.param(6, Solicitation.ask(HIS, HIM6, OWN6).encode().replace(b"\x3a", b"\x06", 1), id="TCP"),
+        pytest.param(6, Solicitation.ask(HIS, HIM6, OWN6).encode().replace(b"\x87", b"\x88\x00", 1)[:60], id="cut"),
+    ],
+)
+def test_malformed(sieve: Sieve, version: int, frame: bytes) -> None:
+    assert not sieve.passes(version, frame)
+    assert sieve.filter.statistics().malformed == 1
+
+
+def address_of(version: int) -> Callable[[int], IPv4Address | IPv6Address]:
+    return IPv4Address if version == 4 else IPv6Address
+
+
+@pytest.mark.parametrize(
+    ("count", "scattered"), [(1, False), (1000, False), (1_000_000, False), (1, True), (1000, True), (100_000, True)]
+)
+@pytest.mark.parametrize("version", [4, 6])
+def test_look_up_is_that_of_user_space(version: int, count: int, *, scattered: bool) -> None:
+    number = random.Random(7)
+    first = int(IPv4Address("10.0.0.0")) if version == 4 else int(IPv6Address("2001:db8::"))
+    span = 1 << 31 if version == 4 else 1 << 90
+    if scattered:
+        ours = sorted({first + number.randrange(span) for _ in range(count)})
+        spans = Spans(Span(version, address, address) for address in ours)  # type: ignore[arg-type]
+    else:
+        ours = [first + number.randrange(count) for _ in range(1000)]
+        spans = Spans([Span(version, first, first + count - 1)])  # type: ignore[arg-type]
+    table = Table(own=spans)
+    sieve = Sieve(Filter())
+    sieve.filter.set_table(0, table)
+    make = address_of(version)
+    edges = [first - 1, first, first + count - 1, first + count]
+    for address in [*map(make, edges), *map(make, number.choices(ours, k=300))]:
+        assert sieve.asks(address) is (table.find(address) is not None)
+    sieve.close()
+
+
+def test_every_form_of_block(sieve: Sieve) -> None:
+    """Ranges, a bitmap and wide ranges, each with its neighbours."""
+    first = int(IPv4Address("10.1.0.0"))
+    spans = [Span(4, first + 10 * i, first + 10 * i + i % 9) for i in range(300)]
+    spans += [Span(4, first + 65536 + 2 * i, first + 65536 + 2 * i) for i in range(5000)]
+    spans += [Span.parse(f"10.{i}.0.0/16") for i in range(10, 90, 3)]
+    first6 = int(IPv6Address("2001:db8::"))
+    spans += [Span(6, first6 + 10 * i, first6 + 10 * i + i % 9) for i in range(300)]
+    spans += [Span.parse(f"2001:db8:{i:x}::/64") for i in range(1, 999, 7)]
+    table = Table(own=Spans(spans))
+    sieve.filter.set_table(0, table)
+    asked: set[IPv4Address | IPv6Address] = set()
+    for version, low, high in spans[::11]:
+        make = address_of(version)
+        asked.update(make(edge) for edge in (low - 1, low, (low + high) // 2, high, high + 1))
+    answered = {address for address in asked if sieve.asks(address)}
+    assert answered == {address for address in asked if table.find(address) is not None}
+
+
+def test_an_interface_without_a_table_is_open(sieve: Sieve) -> None:
+    foreign = IPv4Address("203.0.113.9")
+    assert not sieve.asks(foreign)
+    sieve.filter.set_table(0, None)
+    assert sieve.asks(foreign)
+    sieve.filter.set_table(0, TABLE)
+    assert not sieve.asks(foreign)
+    sieve.filter.drop_link(0)
+    assert sieve.asks(foreign)
+
+
+def descriptors_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_interfaces_share_a_table_and_lose_it_one_by_one(sieve: Sieve) -> None:
+    descriptors = descriptors_open()
+    for ifindex in range(1000, 1040):
+        sieve.filter.set_table(ifindex, TABLE)
+    assert descriptors_open() == descriptors
+    for _ in range(20):
+        sieve.filter.set_table(0, Table(own=Spans.parse(OWN4)))
+    assert descriptors_open() == descriptors + 1
+    assert sieve.asks(IPv4Address(OWN4))
+    for ifindex in range(1000, 1040):
+        sieve.filter.drop_link(ifindex)
+    assert descriptors_open() == descriptors
+    assert sieve.filter.statistics().unfiltered == {}
+
+
+def test_more_interfaces_than_places(sieve: Sieve) -> None:
+    for ifindex in range(1, 1024):
+        sieve.filter.set_table(ifindex, None)
+    sieve.filter.set_table(5000, TABLE)
+    assert sieve.filter.statistics().unfiltered == {5000: "expected at most 1024 filtered interfaces"}
+    sieve.filter.drop_link(7)
+    sieve.filter.set_table(5000, TABLE)
+    assert sieve.filter.statistics().unfiltered == {}
+
+
+def test_limit(sieve: Sieve) -> None:
+    own = IPv4Address(OWN4)
+    sieve.filter.set_limit(LIMIT)
+    assert [sieve.asks(own) for _ in range(50)].count(True) == 5
+    assert sieve.filter.statistics().limited == 45
+    assert sieve.asks(own, OTHER)
+    assert sieve.passes(4, Arp.reply(HIS, HIM4, OTHER, OWN4).encode()), "an answer is not a question"
+    assert sieve.passes(4, Arp.reply(HIS, OWN4, OTHER, HIM4).encode()), "nor is a claim"
+    sieve.filter.set_limit(None)
+    assert all(sieve.asks(own) for _ in range(50))
+
+
+def test_limit_in_all_keeps_half_for_those_we_know(sieve: Sieve) -> None:
+    own = IPv4Address(OWN4)
+    sieve.filter.set_limit(RateLimit(per_mac_per_s=1_000_000, burst=1_000_000, total_per_s=10))
+    sieve.filter.set_limit(RateLimit(per_mac_per_s=1_000_000, burst=1_000_000, total_per_s=100))
+    assert sieve.asks(own, OTHER)
+    strangers = [sieve.asks(own, bytes([2, 1, 1, 1, 1, i])) for i in range(200)]
+    assert 3 <= strangers.count(True) < 100
+    assert sieve.asks(own, OTHER)
+
+
+# Privileges
+
+
+def with_capabilities(names: str, program: str) -> dict[str, object]:
+    """What a Python program prints as JSON that has these capabilities of root's and no other."""
+    done = subprocess.run(
+        ["setpriv", "--inh-caps=-all", f"--bounding-set=-all,{names}", sys.executable, "-P", "-c", program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "libbpf keeps quiet"
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+LOAD = """
+import json
+from arpfast.answer import Table
+from arpfast.bpf.programs import Filter
+from arpfast.spans import Spans
+try:
+    filter = Filter()
+except OSError as error:
+    print(json.dumps({"errno": error.errno, "text": str(error)}))
+else:
+    filter.set_table(0, Table(own=Spans.parse("192.0.2.1")))
+    told = {"guard": filter.guard_program() >= 0, "unfiltered": filter.statistics().unfiltered}
+    print(json.dumps(told))
+"""
+
+
+@pytest.mark.parametrize(("names", "guard"), [("+bpf", False), ("+bpf,+net_raw", False), ("+bpf,+net_admin", True)])
+def test_loads_without_perfmon(names: str, *, guard: bool) -> None:
+    assert with_capabilities(names, LOAD) == {"guard": guard, "unfiltered": {}}
+
+
+def test_says_why_it_cannot_load() -> None:
+    told = with_capabilities("+net_raw,+net_admin", LOAD)
+    assert told["errno"] == 1
+    assert "load the eBPF socket filter (needs CAP_BPF): Operation not permitted" in str(told["text"])
+
+
+DROP = """
+import json, socket, ctypes
+from arpfast.answer import Table
+from arpfast.bpf.programs import Filter
+from arpfast.spans import Spans
+filter = Filter()
+filter.set_table(0, Table(own=Spans.parse("192.0.2.1")))
+none = (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), none) == 0
+filter.set_table(0, Table(own=Spans.parse("192.0.2.2")))
+told = filter.statistics().unfiltered
+filter.drop_link(0)
+print(json.dumps({"told": told["0" if "0" in told else 0], "after": len(filter.statistics().unfiltered)}))
+"""
+
+
+def test_without_privileges_a_new_table_opens_the_interface() -> None:
+    told = with_capabilities("+bpf", DROP)
+    assert "needs CAP_BPF" in str(told["told"])
+    assert told["after"] == 0
+
+
+# On a link
+
+
+@pytest.fixture
+def cable(lab: Lab) -> tuple[Link, Link]:
+    near = lab.host("asker").link(
+        lab.host("answerer"), addresses=["192.0.2.99/24"], peer_addresses=["192.0.2.2/24", "2001:db8::2/64"]
+    )
+    assert near.peer
+    return near, near.peer
+
+
+def listen(link: Link, filter_: Filter, version: int) -> socket.socket:
+    reader = link.host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    reader.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, filter_.socket_program(version))
+    reader.bind((link.name, {4: 0x0806, 6: 0x86DD}[version]))
+    reader.setblocking(False)
+    return reader
+
+
+def heard(reader: socket.socket) -> list[bytes]:
+    frames = []
+    while True:
+        try:
+            frames.append(reader.recv(2048))
+        except BlockingIOError:
+            return frames
+
+
+def test_strays_die_at_a_packet_socket(cable: tuple[Link, Link]) -> None:
+    near, far = cable
+    filter_ = Filter()
+    filter_.set_table(far.index, TABLE)
+    good = Arp.request(HIS, HIM4, OWN4)
+    tagged = Arp(source=HIS, sha=HIS, spa=good.spa, tpa=good.tpa, tags=((0x8100, 7),))
+    with listen(far, filter_, 4) as reader:
+        near.host.inject(near, tagged.encode(), Arp.request(HIS, HIM4, OWN4, destination=OTHER).encode())
+        far.host.inject(far, good.encode())
+        near.host.inject(near, good.encode())
+        wait_until(lambda: filter_.statistics().passed > 0, what="a frame passes")
+        assert heard(reader) == [good.encode()]
+        assert filter_.statistics().stray >= 2
+    filter_.close()
+
+
+def attached(link: Link) -> int:
+    """How many programs are at the link's tcx ingress."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    flags, count, ids = ctypes.c_uint32(), ctypes.c_uint32(64), (ctypes.c_uint32 * 64)()
+    query = link.host.call(
+        libbpf.bpf_prog_query, link.index, 46, 0, ctypes.byref(flags), ids, ctypes.byref(count)
+    )  # fmt: skip
+    return count.value if query == 0 else 0
+
+
+@pytest.mark.parametrize("classify", [False, True])
+def test_the_guard_refuses_excess_and_nothing_else(cable: tuple[Link, Link], *, classify: bool) -> None:
+    near, far = cable
+    filter_ = Filter(limit=LIMIT)
+    guard = Guard(filter_.guard_program(), classify=classify)
+    far.host.call(filter_.set_table, far.index, TABLE)
+    assert filter_.statistics().unguarded == {}
+    if classify:
+        far.host.call(guard.attach, far.index)
+        far.host.call(guard.attach, far.index)
+    ours = [Arp.request(HIS, HIM4, OWN4).encode()]
+    theirs = [
+        Arp.request(HIS, HIM4, "192.0.2.2").encode(),
+        Arp.request(HIS, HIM4, "203.0.113.1").encode(),
+        Arp.reply(HIS, OWN4, near.mac, HIM4, destination=b"\xff" * 6).encode(),
+        Solicitation.ask(HIS, HIM6, "2001:db8::2").encode(),
+    ]
+    with listen(far, filter_, 4) as reader, far.host.socket(socket.AF_PACKET, socket.SOCK_RAW) as after:
+        after.bind((far.name, 0x0806))
+        after.setblocking(False)
+        near.host.inject(near, *ours * 100, *theirs * 20, Arp.request(OTHER, HIM4, OWN4).encode())
+        wait_until(lambda: filter_.statistics().guard_limited >= 90, what="the guard refuses")
+        through = heard(after)
+        assert through.count(ours[0]) <= 6
+        for frame in theirs[:3]:
+            assert through.count(frame) == 20
+        assert heard(reader).count(ours[0]) <= 6
+    with near.host.capture(near) as capture:
+        near.host.inject(near, *ours, theirs[0], theirs[3])
+        capture.wait_for(lambda frame: isinstance(frame.decoded, Arp) and frame.decoded.operation == 2)
+        capture.wait_for(lambda frame: isinstance(frame.decoded, Advertisement))
+    far.host.call(guard.close)
+    far.host.call(filter_.close)
+
+
+def test_the_guard_comes_with_the_limit_and_goes_with_it(cable: tuple[Link, Link]) -> None:
+    _, far = cable
+    filter_, stranger = Filter(), Filter(limit=LIMIT)
+    call = far.host.call
+    call(stranger.set_table, far.index, TABLE)
+    call(filter_.set_table, far.index, TABLE)
+    assert attached(far) == 1
+    call(filter_.set_limit, LIMIT)
+    assert attached(far) == 2
+    call(filter_.set_limit, None)
+    assert attached(far) == 1
+    call(filter_.set_limit, LIMIT)
+    call(filter_.drop_link, far.index)
+    assert attached(far) == 1
+    call(filter_.set_table, far.index, TABLE)
+    filter_.close()
+    assert attached(far) == 1
+    stranger.close()
+    assert attached(far) == 0
+
+
+def test_the_guard_follows_an_interface_made_anew(lab: Lab) -> None:
+    asker, answerer = lab.host(), lab.host()
+    filter_ = Filter(limit=LIMIT)
+    index = 0
+    for _ in range(3):
+        far = answerer.link(asker, name="eth0")
+        if index:
+            assert far.index != index
+        index = far.index
+        answerer.call(filter_.set_table, index, TABLE)
+        assert attached(far) == 1
+        far.delete()
+        filter_.drop_link(index)
+    gone = answerer.call(filter_.set_table, 4242, TABLE)
+    assert gone is None
+    assert "attach the guard to interface 4242" in filter_.statistics().unguarded[4242]
+    filter_.close()
+
+
+HOLD = """
+import sys
+from arpfast.answer import Table
+from arpfast.bpf.programs import Filter
+from arpfast.crossing import RateLimit
+from arpfast.spans import Spans
+filter = Filter(limit=RateLimit(per_mac_per_s=1, burst=5, total_per_s=100))
+filter.set_table(int(sys.argv[1]), Table(own=Spans.parse("192.0.2.1")))
+print(filter.statistics().unguarded, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_sigkill_leaves_nothing(cable: tuple[Link, Link]) -> None:
+    _, far = cable
+    process = far.host.spawn([sys.executable, "-P", "-c", HOLD, str(far.index)])
+    wait_until(lambda: attached(far) == 1, deadline_s=20, what="the guard is attached")
+    process.signal(signal.SIGKILL)
+    wait_until(lambda: attached(far) == 0, what="the guard is gone")
