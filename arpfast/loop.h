@@ -29,6 +29,7 @@
 
 enum {
     BATCH = 64,
+    AHEAD = 8,
     LONG_FRAME = 1 << 16,
     PASSES_WITHOUT_POLL = 256,
     REFUSALS = 4,   /* by the kernel, in one batch; what is left of the batch is not tried */
@@ -175,6 +176,12 @@ static inline struct tpacket2_hdr *ring_slot(const struct ring *ring, uint32_t i
     return (struct tpacket2_hdr *)(ring->memory + (size_t)(index & (ring->frames - 1)) * SLOT_SIZE);
 }
 
+/* In a batch, has memory bring a later frame's part of the table while this one is judged. */
+static inline void look_ahead(const struct table *table, const struct tpacket2_hdr *slot) {
+    if (__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)
+        answer_prefetch(table, (const uint8_t *)slot + slot->tp_mac, slot->tp_snaplen);
+}
+
 /* Takes up to BATCH frames from one ring; returns how many there were. */
 static inline uint32_t hear(struct loop *loop, const struct plan_entry *entry, enum family family) {
     struct port *port = entry->port;
@@ -186,7 +193,7 @@ static inline uint32_t hear(struct loop *loop, const struct plan_entry *entry, e
         uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
         if (!(status & TP_STATUS_USER)) break;
         heard++;
-        __builtin_prefetch(ring_slot(ring, ring->next + heard));
+        look_ahead(entry->table, ring_slot(ring, ring->next + heard + AHEAD));
         uint8_t *frame = (uint8_t *)slot + slot->tp_mac, *judged = frame;
         uint32_t length = slot->tp_snaplen, capacity = SLOT_SIZE - slot->tp_mac;
         const struct sockaddr_ll *from = (const void *)((uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));
