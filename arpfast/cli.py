@@ -236,7 +236,7 @@ def announce(address: str, control: str | None) -> None:
 
 @cli.command(
     short_help="Have the daemon read its settings file again.",
-    epilog=_example("arpfast check -c /etc/arpfast.yaml && arpfast reload"),
+    epilog=_example("arpfast reload", "systemctl reload arpfast"),
 )
 @_control_option
 @_json_option

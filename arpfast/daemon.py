@@ -4,9 +4,10 @@
     rtnetlink --> interfaces --snapshots--> announcer
     control socket, /metrics, systemd <-- what all of these say about themselves
 
-One event loop on the main thread. The order at the start matters: whatever takes root (the control socket's directory,
-a low metrics port, the eBPF filter) is opened first; then privileges go, while there is only one thread; then the
-responder's thread starts. Interfaces that come later open their packet sockets with the one capability that is kept.
+One event loop on the main thread. The order at the start matters: whatever takes root (the control socket's
+directory, a low metrics port) is opened first, and whatever will be needed is imported, for the interpreter may lie
+where only root can read; then privileges go, while there is only one thread; then the responder's thread starts.
+Interfaces that come later open their packet sockets with the one capability that is kept.
 
 A reload replaces the announcer's whole wish; what did not change in it is not touched. A file that is refused leaves
 the wish in force, and `status` says since when it is stale and why.
@@ -15,6 +16,7 @@ the wish in force, and `status` says since when it is stale and why.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 (what asyncio.to_thread would import when it is too late)
 import contextlib
 import os
 import signal
@@ -90,7 +92,8 @@ def run(place: Place) -> None:
             opened.callback(_remove, listening)
             serving = None
             if config.metrics is not None:
-                from arpfast import machine  # noqa: PLC0415 (not needed by most)
+                # Not needed by most, so not imported by all; here, since later we may not be allowed to read the files
+                from arpfast import machine, metrics  # noqa: F401, PLC0415
 
                 serving = opened.enter_context(machine.listen(config.metrics))
             responder = opened.enter_context(Responder(rate_per_s=config.announce.rate, limit=_limit(config)))
@@ -171,6 +174,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        loop.set_exception_handler(self._unforeseen)
         self.announcer.want(*wish(self.config))
         server = control.Server(listening, self._handle)
         metrics = self._metrics(serving)
@@ -193,6 +197,10 @@ class Daemon:
             self._notifier.close()
         self._log.info("stopped")
 
+    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that nobody waits for, such as in what a client asked: told, and survived."""
+        self._log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
+
     async def _wait_stop(self) -> None:
         await self._stop.wait()
 
@@ -214,7 +222,7 @@ class Daemon:
     def _metrics(self, serving: socket.socket | None) -> Metrics | None:
         if serving is None:
             return None
-        from arpfast.metrics import Metrics  # noqa: PLC0415 (4 MiB that most do not need)
+        from arpfast.metrics import Metrics  # noqa: PLC0415 (imported by `run`, if at all)
 
         return Metrics(serving, self)
 
@@ -257,7 +265,12 @@ class Daemon:
     def _reload_on_signal(self) -> None:
         task = asyncio.get_running_loop().create_task(self._reload_and_log())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("unforeseen error", what="reload", exc_info=error)
 
     async def _reload_and_log(self) -> None:
         with contextlib.suppress(Refused):

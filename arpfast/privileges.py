@@ -121,7 +121,10 @@ def drop(to: Account, keep: Iterable[Capability]) -> None:
 
 
 def confine(keep: Iterable[Capability]) -> None:
-    """Keep nothing but `keep` (what of it we have) in this thread, and gain nothing by execve(2). Needs no root."""
+    """Keep nothing but `keep` in this thread, and gain nothing by execve(2). Needs no root.
+
+    Raises OSError for what we do not have.
+    """
     permitted = [0, 0]
     for one in keep:
         permitted[one // 32] |= 1 << one % 32

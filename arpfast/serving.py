@@ -105,6 +105,8 @@ class Listener:
         """Not at the end of `_client`: a task that is cancelled before its first step never runs its body."""
         self._clients.discard(client)
         connection.close()
+        if not client.cancelled() and (error := client.exception()) is not None:
+            self._loop.call_exception_handler({"message": "serving a client", "exception": error, "task": client})
 
     async def _client(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, TimeoutError):

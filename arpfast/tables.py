@@ -25,7 +25,7 @@ _STYLES = {
 def _console() -> Console:
     # Colours only on a terminal; NO_COLOR is rich's own business. Off a terminal nothing is cut to a guessed width.
     console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=10_000)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> Table:
