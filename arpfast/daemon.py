@@ -44,6 +44,7 @@ from arpfast.spans import Span, Spans
 if TYPE_CHECKING:
     import socket
 
+    from arpfast.bpf.programs import Filter
     from arpfast.metrics import Metrics
 
 ALIVE_WITHIN_S = 2.0
@@ -96,15 +97,22 @@ def run(place: Place) -> None:
                 from arpfast import machine, metrics  # noqa: F401, PLC0415
 
                 serving = opened.enter_context(machine.listen(config.metrics))
-            responder = opened.enter_context(Responder(rate_per_s=config.announce.rate, limit=_limit(config)))
+            filter_ = _filter(config, log)
+            kept = {Capability.NET_RAW}
+            if filter_ is not None:
+                opened.callback(filter_.close)
+                kept.add(Capability.BPF)  # a new table is a new map
+            responder = opened.enter_context(
+                Responder(rate_per_s=config.announce.rate, limit=_limit(config), filter=filter_)
+            )
             if account is not None and account.uid != 0:
-                privileges.drop(account, {Capability.NET_RAW})
+                privileges.drop(account, kept)
             else:
-                privileges.confine({Capability.NET_RAW})
+                privileges.confine(kept)
             responder.start()
         except (OSError, privileges.NoSuchUser) as error:
             raise CannotStart(_said(error)) from error
-        daemon = Daemon(place, config, responder, log)
+        daemon = Daemon(place, config, responder, log, filter_)
         asyncio.run(daemon.run(listening, serving))
 
 
@@ -129,6 +137,17 @@ def _limit(config: Config) -> RateLimit | None:
     return None if limit is None else RateLimit(limit.per_mac, limit.burst, limit.total)
 
 
+def _filter(config: Config, log: logs.Logger) -> Filter | None:
+    """The eBPF filter and guard, where kernel and capabilities allow them; a classic filter does without."""
+    try:
+        from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
+
+        return Filter(limit=_limit(config))
+    except (ImportError, OSError) as error:
+        log.warning("no eBPF filter, a classic one does", why=_said(error).partition("\n")[0])
+        return None
+
+
 def wish(config: Config) -> tuple[list[Answer], Wish]:
     """What the announcer is to want."""
     answers = [Answer(span) for span in config.addresses] + [Answer(span, proxy=True) for span in config.proxy]
@@ -150,10 +169,13 @@ def fixed(old: Config, new: Config) -> list[str]:
 class Daemon:
     """What runs, and what it says of itself."""
 
-    def __init__(self, place: Place, config: Config, responder: Responder, log: logs.Logger) -> None:
+    def __init__(
+        self, place: Place, config: Config, responder: Responder, log: logs.Logger, filter_: Filter | None = None
+    ) -> None:
         """Everything is open by now; nothing is wanted yet."""
         self.config = config
         self.responder = responder
+        self.filter = filter_
         self.announcer = Announcer(responder, rate_per_s=config.announce.rate, report=self._report)
         self.reloads = {"applied": 0, "refused": 0}
         self.stale: Stale | None = None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from arpfast.daemon import Daemon
 
+FILTER_VERDICTS = ("passed", "foreign", "malformed", "stray", "limited", "guard_admitted", "guard_limited")
 REQUEST_MAX = 8192
 CLIENTS_MAX = 32
 IDLE_S = 5.0
@@ -66,6 +67,18 @@ class Numbers(Collector):
             failed.add_metric([link.name], link.socket_errors)
             queued.add_metric([link.name], link.queued)
         yield from (frames, drops, sent, refused, failed, queued)
+        if daemon.filter is not None:
+            judged = daemon.filter.statistics()
+            filtered = CounterMetricFamily(
+                "arpfast_filter_frames", "Frames by what the kernel's filter and guard did", labels=["verdict"]
+            )
+            for name in FILTER_VERDICTS:
+                filtered.add_metric([name], getattr(judged, name))
+            yield filtered
+            told = "Interfaces whose table the kernel refused: all of their frames come up"
+            yield GaugeMetricFamily("arpfast_unfiltered_interfaces", told, value=len(judged.unfiltered))
+            told = "Interfaces without a guard though there is a rate limit"
+            yield GaugeMetricFamily("arpfast_unguarded_interfaces", told, value=len(judged.unguarded))
         phases = GaugeMetricFamily("arpfast_addresses", "Addresses by phase", labels=["interface", "phase"])
         for totals in announced.links:
             for phase in Phase:

@@ -9,8 +9,9 @@ frames are judged by the new table, so no request for a wanted address is refuse
 none is refused on the way either.
 
 Privileges: CAP_BPF to load, and again for every new table, since a table is a new map; CAP_NET_ADMIN to load the guard
-and to attach it. After dropping CAP_BPF no table can be changed any more. Then, as after any other failure, the
-interface is opened: its filter lets everything pass, and the responder's own judgement stands.
+(and before Linux 6.6 to attach it, but not as a link). So who keeps CAP_BPF keeps all. Without it no table can be
+changed any more: then, as after any other failure, the interface is opened; its filter lets everything pass, and the
+responder's own judgement stands.
 """
 
 from libc.errno cimport EINVAL, EOPNOTSUPP, EPERM
