@@ -13,6 +13,7 @@ fails here stops the rest. All on the event loop's thread; the responder's own t
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from typing import TYPE_CHECKING
 
@@ -119,9 +120,7 @@ class Announcer:
         deadlines = [now + _SEND_AGAIN_S] if self._unsent else []
         if self._again:
             deadlines.append(now + _RETRY_S)
-        deadline = self._duties.next_deadline()
-        if deadline is not None:
-            deadlines.append(deadline)
+        deadlines += [due for due in (self._duties.next_deadline(), self._groups.retry_s) if due is not None]
         if not deadlines:
             await self._wake.wait()
             return
@@ -193,7 +192,8 @@ class Announcer:
                 table=table,
             )
         except OSError as error:
-            if self._failing.get(interface.index) != str(error):
+            # An interface that vanished a moment ago is no news: rtnetlink is about to say so.
+            if error.errno not in {errno.ENODEV, errno.ENXIO} and self._failing.get(interface.index) != str(error):
                 self._failing[interface.index] = str(error)
                 self._report(
                     Event("error", "interface cannot be used", {"interface": interface.name, "error": str(error)})

@@ -10,7 +10,7 @@ Nothing else comes out, so the whole of announcing, probing and defending runs i
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections import defaultdict
 from functools import partial
 from random import SystemRandom
@@ -233,7 +233,7 @@ class Duties:
                 self._leave(interface.index, f"interface is {refusal.value}")
             return
         if presence is None:
-            presence = Presence(interface, secrets.token_bytes(6), self.office)
+            presence = Presence(interface, os.urandom(6), self.office)
             self.presences[interface.index] = presence
             self.office.say("info", "interface in use", interface=interface.name, mac=interface.mac.hex(":"))
         elif presence.interface.name != interface.name:

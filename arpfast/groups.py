@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GROUPS_AT_MOST = 16384
 JOINS_A_SOCKET = 1000
+RETRY_S, RETRY_AT_MOST_S = 0.1, 60.0
 _LOW = (1 << 24) - 1
 _PREFIX = bytes.fromhex("ff0200000000000000000001ff")
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_ALLMULTI = 263, 1, 2
@@ -84,6 +85,11 @@ class Groups:
         self.failures = 0
         """Joins that the kernel refused; all multicast stands in for them."""
         self._memberships: dict[int, _Membership] = {}
+        self.retry_s: float | None = None
+        """When `step` tries again what the kernel refused, by `time.monotonic`: IPv6 on an interface is announced a
+        moment before it can be joined on.
+        """
+        self._retry_delay_s = RETRY_S
         self._closing: list[socket.socket] = []
 
     def want(self, ifindex: int, addresses: Spans, ended: int = 0) -> bool:
@@ -123,8 +129,20 @@ class Groups:
 
     def step(self, budget_s: float = 0.002) -> list[int]:
         """Work for about `budget_s`. The interfaces whose wish was fulfilled by it."""
-        until = time.monotonic() + budget_s
+        now = time.monotonic()
+        until = now + budget_s
+        if self.retry_s is not None and now >= self.retry_s:
+            self.retry_s = None
+            for membership in self._memberships.values():
+                membership.to_join += membership.failed
+                membership.failed.clear()
         done: list[int] = []
+        # First, and before any join: the kernel remembers a membership by ifindex, so a socket from before IPv6 ended
+        # there would take the new membership with it when it is closed.
+        while self._closing and time.monotonic() < until:
+            self._closing.pop().close()
+        if self._closing:
+            return done
         for membership in self._memberships.values():
             if membership.is_settled():
                 continue
@@ -134,12 +152,17 @@ class Groups:
             while not membership.to_join and membership.to_leave and time.monotonic() < until:
                 self._leave(membership, membership.to_leave.pop())
             if membership.is_settled():
-                if membership.failed:
-                    self._accept_all(membership, needed=True)
+                self._accept_all(membership, needed=membership.wanted.all_multicast or bool(membership.failed))
+                self._plan_retry(now, failed=bool(membership.failed))
                 done.append(membership.ifindex)
-        while self._closing and time.monotonic() < until:
-            self._closing.pop().close()
         return done
+
+    def _plan_retry(self, now: float, *, failed: bool) -> None:
+        if not failed:
+            self._retry_delay_s = RETRY_S
+        elif self.retry_s is None:
+            self.retry_s = now + self._retry_delay_s
+            self._retry_delay_s = min(self._retry_delay_s * 2, RETRY_AT_MOST_S)
 
     def close(self) -> None:
         """Leave everything; not sliced."""

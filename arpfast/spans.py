@@ -174,10 +174,13 @@ class Spans:
             return _of_merged(_pierced(mine, holes))
         elif len(mine) > _FEW:
             # Spans that both have cancel out: each is disjoint from all others of either.
+            of_mine, of_holes = set(mine), set(holes)
             mine, holes = (
-                tuple(sorted(set(mine).difference(holes))),
-                tuple(sorted(set(holes).difference(mine))),
+                tuple([span for span in mine if span not in of_holes]),
+                tuple([span for span in holes if span not in of_mine]),
             )
+        if not holes:
+            return _of_merged(mine)
         return _of_merged(_difference(mine, holes))
 
     def __and__(self, other: Spans) -> Spans:
@@ -290,7 +293,8 @@ def _pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
 def _difference(spans: tuple[Span, ...], holes: tuple[Span, ...]) -> Iterator[Span]:
     """`spans` without `holes`, both disjoint and in order, step by step."""
     at = 0
-    for version, first, last in spans:
+    for span in spans:
+        version, first, last = span
         while at < len(holes) and (holes[at].version, holes[at].last) < (version, first):
             at += 1
         reached, hole = first, at
@@ -299,5 +303,7 @@ def _difference(spans: tuple[Span, ...], holes: tuple[Span, ...]) -> Iterator[Sp
                 yield Span(version, reached, holes[hole].first - 1)
             reached = holes[hole].last + 1
             hole += 1
-        if reached <= last:
+        if reached == first:
+            yield span
+        elif reached <= last:
             yield Span(version, reached, last)

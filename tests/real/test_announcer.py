@@ -220,6 +220,7 @@ def test_the_router_confirms_both_families(eth0: Link, running: Running) -> None
     eth0.host.netlink("route", "add", dst="::/0", gateway="2001:db8::1", oif=eth0.index)
     running.want(V4, V6)
     for address in (V4, V6):
+        running.wait_phase(eth0, address, Phase.ANSWERING)
         wait_until(partial(lambda address: running.explained(eth0, address).confirmed, address))
         (confirmed,) = running.explained(eth0, address).confirmed
         assert confirmed.mac == str(peer_of(eth0).mac)
