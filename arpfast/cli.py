@@ -89,6 +89,15 @@ def _control_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def _daemon_options(command: Command) -> Command:
+    """Where the daemon is that a client is to ask."""
+    option = click.option(
+        "-c", "--config", "path", metavar="FILE", envvar="ARPFAST_CONFIG", show_envvar=True,
+        type=click.Path(dir_okay=False), help="Settings file, for the control socket that it names.",
+    )  # fmt: skip
+    return _control_option(option(command))
+
+
 def _json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")(command)
 
@@ -188,17 +197,17 @@ def check(
 @cli.command(
     short_help="Show what the daemon answers.", epilog=_example("arpfast status", "arpfast status --json | jq .links")
 )
-@_control_option
+@_daemon_options
 @_json_option
 @click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
-def status(control: str | None, as_json: bool, watch: bool) -> None:
+def status(path: str | None, control: str | None, as_json: bool, watch: bool) -> None:
     """Show what the daemon answers, interface by interface."""
     from arpfast.control import Request  # noqa: PLC0415
 
     if not watch:
-        _show("show_status", _ask(control, Request("status")), as_json)
+        _show("show_status", _ask(path, control, Request("status")), as_json)
         return
-    for result in _ask_again(control, Request("status")):
+    for result in _ask_again(path, control, Request("status")):
         if as_json:
             _print_json(result, one_line=True)
             continue
@@ -208,16 +217,16 @@ def status(control: str | None, as_json: bool, watch: bool) -> None:
 
 @cli.command(short_help="Say what becomes of an address, and why.", epilog=_example("arpfast explain 192.0.2.10"))
 @click.argument("address")
-@_control_option
+@_daemon_options
 @_json_option
-def explain(address: str, control: str | None, as_json: bool) -> None:
+def explain(address: str, path: str | None, control: str | None, as_json: bool) -> None:
     """Say what becomes of an address: answered or not, where, since when, and why.
 
     Also who asked for it last, who else claimed it, and which router confirmed that the path works.
     """
     from arpfast.control import Request  # noqa: PLC0415
 
-    _show("show_explanation", _ask(control, Request("explain", address)), as_json)
+    _show("show_explanation", _ask(path, control, Request("explain", address)), as_json)
 
 
 @cli.command(
@@ -225,12 +234,12 @@ def explain(address: str, control: str | None, as_json: bool) -> None:
     epilog=_example("arpfast announce 192.0.2.10", "arpfast announce 192.0.2.0/24"),
 )
 @click.argument("address", metavar="ADDRESS|RANGE|PREFIX")
-@_control_option
-def announce(address: str, control: str | None) -> None:
+@_daemon_options
+def announce(address: str, path: str | None, control: str | None) -> None:
     """Announce own addresses to the neighbours again, now."""
     from arpfast.control import Request  # noqa: PLC0415
 
-    count = _ask(control, Request("announce", address))["announced"]
+    count = _ask(path, control, Request("announce", address))["announced"]
     click.echo(f"announcing {count} address{'' if count == 1 else 'es'}")
 
 
@@ -238,16 +247,16 @@ def announce(address: str, control: str | None) -> None:
     short_help="Have the daemon read its settings file again.",
     epilog=_example("arpfast reload", "systemctl reload arpfast"),
 )
-@_control_option
+@_daemon_options
 @_json_option
-def reload(control: str | None, as_json: bool) -> None:
+def reload(path: str | None, control: str | None, as_json: bool) -> None:
     """Have the daemon read its settings file again and apply what changed.
 
     A file with any problem is refused, each problem is told here, and the settings in force stay.
     """
     from arpfast.control import Request  # noqa: PLC0415
 
-    result = _ask(control, Request("reload"))
+    result = _ask(path, control, Request("reload"))
     if as_json:
         _print_json(result)
         return
@@ -284,17 +293,25 @@ def completion(shell: str) -> None:
     click.echo(made(cli, {}, "arpfast", "_ARPFAST_COMPLETE").source())
 
 
-def _ask(control: str | None, request: Request) -> Any:
+def _socket(path: str | None, control: str | None) -> str:
+    if control or not path:
+        return control or CONTROL_PATH
+    from arpfast.config import load  # noqa: PLC0415
+
+    return load(path).control
+
+
+def _ask(path: str | None, control: str | None, request: Request) -> Any:
     from arpfast.control import Client  # noqa: PLC0415
 
-    with Client(control or CONTROL_PATH) as client:
+    with Client(_socket(path, control)) as client:
         return client.ask(request)
 
 
-def _ask_again(control: str | None, request: Request) -> Any:
+def _ask_again(path: str | None, control: str | None, request: Request) -> Any:
     from arpfast.control import Client  # noqa: PLC0415
 
-    with Client(control or CONTROL_PATH) as client:
+    with Client(_socket(path, control)) as client:
         while True:
             yield client.ask(request)
             time.sleep(WATCH_S)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from arpfast.metrics import Metrics
 
 ALIVE_WITHIN_S = 2.0
+SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 FIXED = ("control", "metrics", "rate_limit")
 """Fields that a reload cannot change."""
 
@@ -80,6 +81,8 @@ def read(place: Place) -> Config:
 
 def run(place: Place) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError or CannotStart."""
+    # Until the loop can take them: a SIGHUP would kill us, a SIGTERM leave the socket behind
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     config = read(place)
     log = logs.logger(config.log.level, config.log.format)
     root = os.geteuid() == 0
@@ -197,6 +200,7 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
         loop.set_exception_handler(self._unforeseen)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.announcer.want(*wish(self.config))
         server = control.Server(listening, self._handle)
         metrics = self._metrics(serving)

@@ -112,7 +112,14 @@ def test_all_problems_of_a_file_are_told(tmp_path: Path) -> None:
 def test_clients_say_that_no_daemon_runs(command: list[str], tmp_path: Path) -> None:
     path = str(tmp_path / "c.sock")
     said = f"arpfast: no daemon runs here: nobody listens on {path}; see 'arpfast run'\n"
-    for told in (arpfast(*command, "--control", path), arpfast(*command, ARPFAST_CONTROL=path)):
+    file = tmp_path / "f.yaml"
+    file.write_text(f"control: {path}\n")
+    for told in (
+        arpfast(*command, "--control", path),
+        arpfast(*command, ARPFAST_CONTROL=path),
+        arpfast(*command, "-c", str(file)),
+        arpfast(*command, ARPFAST_CONFIG=str(file)),
+    ):
         assert (told.returncode, told.stderr, told.stdout) == (1, said, "")
 
 

@@ -1,0 +1,81 @@
+"""What people read, off a terminal: no colours, nothing cut, no markup taken from what others chose."""
+
+import time
+from typing import Any
+
+import pytest
+
+from arpfast import tables
+from arpfast.check import Finding
+
+LINK: dict[str, Any] = {
+    "interface": "eth0[red]", "answering": 2, "proxying": 1 << 64, "probing": 0, "waiting": 0, "taken": 0, "yielded": 0,
+    "verdicts": {"reply": 1234567}, "drops": 3,
+}  # fmt: skip
+STATUS: dict[str, Any] = {
+    "version": "0.1.0", "pid": 7, "started_unix_s": time.time() - 7200, "ready": True, "links": [LINK],
+    "config": {"path": "/etc/arpfast.yaml", "loaded_unix_s": time.time(), "stale": None, "needs_restart": []},
+    "addresses": {"own": 2, "proxied": 1 << 64},
+}  # fmt: skip
+ABSENT: dict[str, Any] = {
+    "interface": "lo", "phase": "absent", "since_unix_s": None, "why": "the interface is a loopback",
+    "taken_by": None, "retry_in_s": None, "conflicts": [], "confirmed": [],
+}  # fmt: skip
+EXPLANATION: dict[str, Any] = {
+    "address": "192.0.2.1", "wanted": True, "proxied": False, "kernel_interfaces": [], "last_asked": None,
+    "links": [ABSENT, {**ABSENT, "interface": "eth0", "phase": "taken", "why": "02:00 uses it", "retry_in_s": 61.0}],
+}  # fmt: skip
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> str:
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "\x1b" not in said.out
+    return said.out
+
+
+def test_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "/a/very/long/path" * 30
+    tables.show_findings([Finding("one", "ok", "fine"), Finding("two", "fail", long, "[bold]do[/bold]")])
+    said = shown(capsys)
+    assert long in said
+    assert "[bold]do[/bold]" in said
+    assert said.splitlines()[-1] == "1 would fail"
+    tables.show_findings([Finding("one", "warn", "hm", "think")])
+    assert shown(capsys).splitlines()[-1] == "it would work, 1 to think about"
+
+
+def test_status(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_status(STATUS)
+    said = shown(capsys)
+    assert "started 2 h ago: 2 own addresses, 2^64 proxied" in said
+    assert "eth0[red]" in said
+    assert "1\u202f234\u202f567" in said
+    stale = {"since_unix_s": time.time(), "errors": ["f:1: adresses: unknown field"]}
+    config = {**STATUS["config"], "stale": stale, "needs_restart": ["metrics"]}
+    tables.show_status({**STATUS, "config": config, "links": [], "ready": False})
+    said = shown(capsys)
+    assert "stale since" in said
+    assert "f:1: adresses: unknown field" in said
+    assert "after a restart only: metrics" in said
+    assert "no interface that can be used" in said
+
+
+def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_explanation(EXPLANATION)
+    said = shown(capsys)
+    assert said.startswith("192.0.2.1 is not answered\n")
+    assert "02:00 uses it; tried again in 61 s" in said
+    assert "the interface is a loopback" in said
+    link = {
+        **ABSENT, "interface": "eth0", "phase": "answering", "why": "", "since_unix_s": time.time() - 30,
+        "confirmed": [{"mac": "02:01", "confirmed_ms": 1.25}],
+        "conflicts": [{"mac": "02:02", "frames": 3, "defended": 1, "last_unix_s": time.time()}],
+    }  # fmt: skip
+    asked = {"mac": "02:03", "interface": "eth0", "unix_s": time.time() - 86400 * 3}
+    tables.show_explanation({**EXPLANATION, "links": [ABSENT, link], "last_asked": asked})
+    said = shown(capsys)
+    assert said.startswith("192.0.2.1 is answered on eth0\nlast asked by 02:03 on eth0, 3 d ago\n")
+    assert "02:01 after 1.2 ms" in said
+    assert "conflict on eth0: 02:02 used it in 3 frames" in said
+    assert "loopback" not in said
