@@ -111,7 +111,7 @@ def run(place: Place) -> None:
             if account is not None and account.uid != 0:
                 privileges.drop(account, kept)
             else:
-                privileges.confine(kept)
+                privileges.confine(kept & privileges.effective())  # eBPF may be allowed without a capability
             responder.start()
         except (OSError, privileges.NoSuchUser) as error:
             raise CannotStart(_said(error)) from error
