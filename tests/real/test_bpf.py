@@ -248,7 +248,6 @@ def test_limit(sieve: Sieve) -> None:
 
 def test_limit_in_all_keeps_half_for_those_we_know(sieve: Sieve) -> None:
     own = IPv4Address(OWN4)
-    sieve.filter.set_limit(RateLimit(per_mac_per_s=1_000_000, burst=1_000_000, total_per_s=10))
     sieve.filter.set_limit(RateLimit(per_mac_per_s=1_000_000, burst=1_000_000, total_per_s=100))
     assert sieve.asks(own, OTHER)
     strangers = [sieve.asks(own, bytes([2, 1, 1, 1, 1, i])) for i in range(200)]
