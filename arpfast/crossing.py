@@ -61,6 +61,9 @@ class Filter(Protocol):
     def socket_program(self, version: Version, /) -> int:
         """The descriptor of an eBPF socket filter for the ARP (4) or the IPv6 (6) sockets."""
 
+    def set_limit(self, limit: RateLimit | None, /) -> None:
+        """Refuse who asks more often; None: nobody."""
+
     def set_table(self, ifindex: int, table: Table, /) -> None:
         """Refuse what does not concern an address of `table`; told before the thread has the table. Never fails."""
 

@@ -61,6 +61,8 @@ struct loop {
     uint32_t fruitless;
     uint32_t inquests; /* still to be held */
     uint64_t inquest_ns;
+    uint64_t seed; /* of the guard; random */
+    struct rates rates;
     struct guard guard;
     struct mmsghdr outgoing[BATCH];
     struct iovec pieces[BATCH];
@@ -80,11 +82,11 @@ static inline void loop_free(struct loop *loop) {
 }
 
 /* A loop without thread or plan; NULL with errno if there are no descriptors or no memory. */
-static inline struct loop *loop_new(uint32_t rate_per_s) {
+static inline struct loop *loop_new(uint64_t seed) {
     struct loop *loop = mmap(NULL, sizeof *loop, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (loop == MAP_FAILED) return NULL;
     loops_alive++;
-    loop->pace = pace_of(rate_per_s);
+    loop->seed = seed;
     loop->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->echo = eventfd(0, EFD_CLOEXEC); /* blocking: Python waits on it */
     if (!facts_open(&loop->facts) || loop->bell < 0 || loop->echo < 0) {
@@ -94,12 +96,6 @@ static inline struct loop *loop_new(uint32_t rate_per_s) {
         return NULL;
     }
     return loop;
-}
-
-/* Limits answers from here on; before the thread starts. */
-static inline void loop_limit(struct loop *loop, struct guard_rate each, struct guard_rate all, uint64_t seed) {
-    guard_reset(&loop->guard, each, all, seed);
-    loop->limited = true;
 }
 
 static inline void tally(uint64_t *counter, uint64_t more) {
@@ -327,7 +323,17 @@ static inline void rest(struct loop *loop, const struct timespec *timeout) {
     }
 }
 
+/* Rates that stay the same keep what they remember. */
+static inline void adopt_rates(struct loop *loop, const struct rates *rates) {
+    if (memcmp(rates, &loop->rates, sizeof *rates) == 0) return;
+    loop->rates = *rates;
+    loop->pace.interval_ns = rates->send_interval_ns;
+    loop->limited = rates->each.period_ns || rates->all.period_ns;
+    guard_reset(&loop->guard, rates->each, rates->all, loop->seed);
+}
+
 static inline void adopt(struct loop *loop, struct plan *plan) {
+    adopt_rates(loop, &plan->rates);
     plan->polled[0] = (struct pollfd){.fd = loop->bell, .events = POLLIN};
     for (uint32_t i = 0; i < FAMILIES * plan->count; i++) {
         const struct port *port = plan->entries[i / FAMILIES].port;

@@ -60,6 +60,10 @@ cdef extern from "queue.h" nogil:
     ctypedef struct queue_t "struct queue":
         pass
 
+    ctypedef struct pace_t "struct pace":
+        uint64_t interval_ns
+
+    pace_t pace_of(uint32_t rate_per_s) noexcept
     bint queue_put(queue_t *queue, const message_t *message) noexcept
     uint32_t queue_clear(queue_t *queue) noexcept
     uint32_t queue_length(const queue_t *queue) noexcept
@@ -101,8 +105,14 @@ cdef extern from "plan.h" nogil:
         const table_t *table
         link_t link
 
+    ctypedef struct rates_t "struct rates":
+        guard_rate_t each
+        guard_rate_t all
+        uint64_t send_interval_ns
+
     ctypedef struct plan_t "struct plan":
         uint64_t generation
+        rates_t rates
         uint32_t count
         plan_entry_t entries[1]
 
@@ -119,8 +129,7 @@ cdef extern from "loop.h" nogil:
 
     long loops_alive
 
-    loop_t *loop_new(uint32_t rate_per_s) noexcept
-    void loop_limit(loop_t *loop, guard_rate_t each, guard_rate_t all, uint64_t seed) noexcept
+    loop_t *loop_new(uint64_t seed) noexcept
     int loop_start(loop_t *loop) noexcept
     plan_t *loop_publish(loop_t *loop, plan_t *plan) noexcept
     void loop_wait_adopted(loop_t *loop, uint64_t generation) noexcept

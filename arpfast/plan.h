@@ -1,11 +1,12 @@
-/* What to answer and where, as a whole: for each port an identity and a table. Made and freed by Python; the thread
- * only follows one, and writes nothing but `polled`. */
+/* What to answer, where and how often, as a whole: for each port an identity and a table. Made and freed by Python; the
+ * thread only follows one, and writes nothing but `polled`. */
 #ifndef ARPFAST_PLAN_H
 #define ARPFAST_PLAN_H
 
 #include <poll.h>
 #include <stdlib.h>
 
+#include "guard.h"
 #include "port.h"
 #include "table.h"
 
@@ -15,8 +16,15 @@ struct plan_entry {
     struct link link;
 };
 
+/* How often to answer, and to send what is queued. */
+struct rates {
+    struct guard_rate each, all; /* no limit if their periods are 0 */
+    uint64_t send_interval_ns;
+};
+
 struct plan {
     uint64_t generation;
+    struct rates rates;
     struct pollfd *polled; /* 1 + FAMILIES for each entry; the thread's own to write */
     uint32_t count;
     struct plan_entry entries[];

@@ -15,14 +15,14 @@ from libc.string cimport memcpy, memset
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
-from arpfast.answer cimport Link, Table, guard_rate, guard_rate_t
+from arpfast.answer cimport Link, Table, guard_rate
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES,
-    MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen,
-    facts_take, family_protocol, loop_beats, loop_free, loop_limit, loop_new, loop_publish, loop_ring, loop_start,
-    loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, peek, plan_free, plan_new, plan_t, plans_alive,
-    port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_clear, queue_length,
-    queue_put, ring_drops, ring_filter,
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE,
+    MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
+    loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_start, loop_stop, loop_t, loop_wait_adopted,
+    loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_free, port_new,
+    port_open, port_orphaned, port_t, ports_alive, queue_clear, queue_length, queue_put, rates_t, ring_drops,
+    ring_filter,
 )
 
 import os
@@ -136,6 +136,7 @@ cdef class Responder:
     cdef bint running
     cdef pid_t owner
     cdef uint32_t frames
+    cdef rates_t rates
     cdef uint64_t generation
     cdef uint64_t messages_dropped
     cdef dict ports
@@ -144,8 +145,7 @@ cdef class Responder:
     cdef object lock
 
     def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None):
-        if not 1 <= rate_per_s <= 1_000_000:
-            raise ValueError(f"expected a rate from 1 to 1000000 frames a second, not {rate_per_s}")
+        self.set_wished_rates(rate_per_s, limit)
         if not 256 <= ring_frames <= 65536 or ring_frames & (ring_frames - 1):
             raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
         self.lock = threading.Lock()
@@ -153,15 +153,9 @@ cdef class Responder:
         self.owner = getpid()
         self.frames = ring_frames
         self.filter = filter
-        self.loop = loop_new(rate_per_s)
+        self.loop = loop_new(int.from_bytes(os.urandom(8), "little"))
         if self.loop is NULL:
             raise failure("set up the responder", None)
-        cdef guard_rate_t each, total
-        if limit is not None:
-            each = guard_rate(limit.per_mac_per_s, limit.burst)
-            # A tenth of a second's worth at once: many polite askers may well ask together.
-            total = guard_rate(limit.total_per_s, max(limit.burst, limit.total_per_s // 10))
-            loop_limit(self.loop, each, total, int.from_bytes(os.urandom(8), "little"))
         self.publish()
 
     def __del__(self):
@@ -170,6 +164,17 @@ cdef class Responder:
 
     def __dealloc__(self):
         self.free()
+
+    cdef int set_wished_rates(self, object rate_per_s, object limit) except -1:
+        if not 1 <= rate_per_s <= 1_000_000:
+            raise ValueError(f"expected a rate from 1 to 1000000 frames a second, not {rate_per_s}")
+        memset(&self.rates, 0, sizeof(self.rates))
+        self.rates.send_interval_ns = pace_of(rate_per_s).interval_ns
+        if limit is not None:
+            self.rates.each = guard_rate(limit.per_mac_per_s, limit.burst)
+            # A tenth of a second's worth at once: many polite askers may well ask together.
+            self.rates.all = guard_rate(limit.total_per_s, max(limit.burst, limit.total_per_s // 10))
+        return 0
 
     cdef loop_t *opened(self) except NULL:
         if self.loop is NULL:
@@ -188,6 +193,7 @@ cdef class Responder:
             plan.entries[i].table = port.table.table
             plan.entries[i].link = port.link.link
             i += 1
+        plan.rates = self.rates
         self.generation += 1
         held = [(port, port.table) for port in self.ports.values()]
         self.plan = loop_publish(self.loop, plan)
@@ -304,6 +310,15 @@ cdef class Responder:
             port.wish = wish
             port.table = wanted
             self.ports[ifindex] = port
+            self.publish()
+
+    def set_rates(self, *, rate_per_s, limit):
+        """Send and answer at other rates from now on, as for the constructor; the same again forgets nobody."""
+        with self.lock:
+            self.opened()
+            self.set_wished_rates(rate_per_s, limit)
+            if self.filter is not None:
+                self.filter.set_limit(limit)
             self.publish()
 
     def drop_link(self, ifindex):

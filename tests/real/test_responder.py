@@ -380,6 +380,16 @@ def test_the_limit_spares_the_polite(stage: Stage) -> None:
         assert stage.far.host.resolve(OURS[0]) == stage.near.mac
 
 
+def test_the_limit_changes_while_it_runs(stage: Stage) -> None:
+    stage.responder.set_rates(rate_per_s=20_000, limit=RateLimit(per_mac_per_s=1, burst=1, total_per_s=0))
+    stage.far.host.inject(stage.far, *[request()] * 100)
+    stage.wait_verdict(Verdict.LIMITED, 90)
+    replies = stage.counts().verdicts[Verdict.REPLY]
+    stage.responder.set_rates(rate_per_s=20_000, limit=None)
+    stage.far.host.inject(stage.far, *[request()] * 100)
+    stage.wait_verdict(Verdict.REPLY, replies + 100)
+
+
 def test_an_ebpf_filter_is_attached_and_taken_off_again_without_a_gap(stage: Stage) -> None:
     refuse_all, accept_all = socket_filter(0), socket_filter(0x40000)
     stage.responder.set_filter(stage.near.index, 4, accept_all)
