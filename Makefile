@@ -4,8 +4,9 @@ PY := .venv/bin/python
 SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.c)
 WHICH ?= .
 SECONDS ?= 600
+ROUNDS ?= 5
 
-.PHONY: build demo test test-pure fuzz lint format clean
+.PHONY: build demo test test-pure fuzz bench lint format clean
 build: .venv/.built
 
 .venv/.packages-build: deploy/packages.txt deploy/install-packages
@@ -40,6 +41,9 @@ test-pure: .venv/.built
 
 fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
+
+bench: .venv/.packages-lab .venv/.built
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench,bench/bench_$(WHICH).py) -s -q --rounds $(ROUNDS)
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .

@@ -99,7 +99,8 @@ int collect(struct xdp_md *ctx) {
     __u64 target = 0;
     enum answer_kind kind = read_answer(frame, end, &target);
     if (!s || !c || kind == ANSWER_NONE || frame + 6 > end) return XDP_PASS;
-    __u32 source = get32(frame + 2) - s->mac;
+    /* farpd answers to everybody. */
+    __u32 source = kind == ANSWER_ARP && get32(frame + 2) == 0xffffffff ? 0 : get32(frame + 2) - s->mac;
     if (source > s->sources) return XDP_PASS;
     if (kind == ANSWER_ARP)
         c->arp++;

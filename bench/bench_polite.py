@@ -1,0 +1,37 @@
+"""The polite client: how many of its requests are answered while one MAC floods an address that we answer for.
+
+The polite source asks 50 times a second (at 10 a second, as a host may, a run would last for hours) in the same stream
+as the flood, so it shares the flood's fate on the way. The guard allows each MAC 1 000 answers a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.answerers import GUARDED, QUIET, Arpfast, Other
+from bench.stage import Placement, Pool, staged
+
+if TYPE_CHECKING:
+    from bench.conftest import Rounds
+    from bench.ledger import Ledger
+
+POOL = Pool.of("198.18.0.0/22")
+GUARD = Arpfast("arpfast, guard", GUARDED, backend="auto")
+ANSWERERS = (GUARD, Arpfast("arpfast, no guard", QUIET, backend="auto"), Other("cloop"))
+CASES = [(placement, who) for placement in Placement for who in ANSWERERS]
+LEAST_SHARE = {Placement.OWN: 99.9, Placement.SHARED: 99.0, Placement.OVERRUN: 25.0}
+
+
+def test_polite(ledger: Ledger, rounds: Rounds) -> None:
+    for placement, who in rounds(CASES, lambda one: f"{one[0].value}: {one[1].name}"):
+        with staged(placement) as stage, who.on(stage, POOL):
+            flooded = stage.flood(POOL, seconds=4.0, polite_every_s=0.02)
+        ledger.add(f"{placement.value}, answered", who.name, 100 * flooded.polite_answered / flooded.polite_asked, "%")
+        if flooded.polite_answered:
+            ledger.add(f"{placement.value}, p99", who.name, flooded.polite_p99_ns / 1e3, "us")
+        ledger.add(f"{placement.value}, flood", who.name, flooded.offered / flooded.seconds, "1/s")
+    for placement in Placement:
+        case = f"{placement.value}, answered"
+        ledger.judge(case, GUARD.name, ledger.of(case, GUARD.name).values, "%", at_least=LEAST_SHARE[placement])
+    case = f"{Placement.OVERRUN.value}, p99"
+    ledger.judge(case, GUARD.name, ledger.of(case, GUARD.name).values or [float("inf")], "us", at_most=1000)

@@ -1,0 +1,90 @@
+"""What the questions share: rounds in random order with a line of progress, a ledger each, the report at the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+
+from bench.ledger import RESULTS, Ledger, table
+from bench.picture import draw
+from lab import obstacle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+LEDGERS = pytest.StashKey[list[Ledger]]()
+
+
+class Rounds(Protocol):
+    """`for case in rounds(cases)`: every case once a round, in another order each time."""
+
+    def __call__(self, cases: Sequence[T], name: Callable[[T], str]) -> Iterator[T]:
+        """Yield a case after the other, saying which."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGERS] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(0))  # how long it takes is up to the number of rounds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _possible() -> None:
+    if reason := obstacle():
+        pytest.exit(f"bench: {reason}", 1)
+    if not {0, 1} <= os.sched_getaffinity(0):
+        pytest.exit("bench: needs two cores, 0 and 1", 1)
+
+
+@pytest.fixture
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """The ledger of the question that the file asks; it is kept when the question has been answered."""
+    module = request.module
+    ledger = Ledger(module.__name__.rpartition("bench_")[2], module.__doc__.splitlines()[0])
+    yield ledger
+    if ledger.series:
+        ledger.save()
+        request.config.stash[LEDGERS].append(ledger)
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
+    """See `Rounds`; how many there are is an option."""
+    capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
+    many = request.config.getoption("--rounds")
+    order = random.Random(time.time_ns())
+
+    def run(cases: Sequence[T], name: Callable[[T], str]) -> Iterator[T]:
+        for number in range(1, many + 1):
+            for case in order.sample(cases, len(cases)):
+                with capture.global_and_fixture_disabled():
+                    print(f"\n{ledger.question} {number}/{many}: {name(case)} ", end="", flush=True)
+                yield case
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    ledgers = config.stash[LEDGERS]
+    if not ledgers:
+        return
+    terminalreporter.section("what came of it")
+    for line in table(ledgers):
+        terminalreporter.write_line(line)
+    path = RESULTS / "answers.svg"
+    path.write_text(draw(ledgers))
+    terminalreporter.write_line("")
+    terminalreporter.write_line(f"the same as a picture: {path}; as JSON: {RESULTS}/*.json")
