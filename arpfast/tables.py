@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +22,24 @@ _STYLES = {
     "answering": "green", "proxying": "green", "probing": "yellow", "waiting": "yellow", "taken": "red",
     "yielded": "red", "absent": "dim",
 }  # fmt: skip
+_PHASES = ("answering", "proxying", "probing", "waiting", "taken", "yielded")
 
 
 def _console() -> Console:
-    # Colours only on a terminal; NO_COLOR is rich's own business. Off a terminal nothing is cut to a guessed width.
-    console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=10_000)
+    """Styles only on a terminal and without NO_COLOR; off a terminal nothing is cut to a guessed width."""
+    if not sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False, color_system=None, width=10_000)
+    return Console(
+        highlight=False, markup=False, emoji=False, color_system=None if os.environ.get("NO_COLOR") else "auto"
+    )
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in right
+        )
     for row in rows:
         table.add_row(*row)
     return table
@@ -86,16 +94,22 @@ def show_status(status: dict[str, Any]) -> None:
         console.print(Text(f"after a restart only: {', '.join(config['needs_restart'])}", style="yellow"))
     if not status["ready"]:
         console.print(Text("not everything is in force yet", style="yellow"))
-    phases = ["answering", "proxying", "probing", "waiting", "taken", "yielded"]
-    numbers = [*phases, "replies", "conflicts", "limited", "dropped"]
-    rows: list[list[str | Text]] = []
-    for link in status["links"]:
-        verdicts = link["verdicts"]
-        counts = [verdicts.get("reply", 0), verdicts.get("conflict", 0), verdicts.get("limited", 0), link["drops"]]
-        in_phase = [Text(_count(link[phase]), style=_STYLES[phase] if link[phase] else "dim") for phase in phases]
-        rows.append([link["interface"], *in_phase, *map(_count, counts)])
+    links = status["links"]
+    phases = {phase: [link[phase] for link in links] for phase in _PHASES}
+    columns = phases | {
+        "replies": [link["verdicts"].get("reply", 0) for link in links],
+        "conflicts": [link["verdicts"].get("conflict", 0) for link in links],
+        "limited": [link["verdicts"].get("limited", 0) for link in links],
+        "dropped": [link["drops"] for link in links],
+    }
+    # What is nothing everywhere says nothing
+    columns = {name: found for name, found in columns.items() if any(found) or name in ("answering", "replies")}
+    rows = [
+        [link["interface"], *(Text(_count(found[at]), _STYLES.get(name, "")) for name, found in columns.items())]
+        for at, link in enumerate(links)
+    ]
     if rows:
-        console.print(_table(["interface", *numbers], rows, right=numbers))
+        console.print(_table(["interface", *columns], rows, right=list(columns)))
     else:
         console.print(Text("no interface that can be used; see 'arpfast check'", style="red"))
 
