@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 ALIVE_WITHIN_S = 2.0
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-FIXED = ("control", "metrics", "rate_limit")
+FIXED = ("control", "metrics")
 """Fields that a reload cannot change."""
 
 
@@ -178,6 +178,7 @@ class Daemon:
         """Everything is open by now; nothing is wanted yet."""
         self.config = config
         self.responder = responder
+        self._rate_per_s = config.announce.rate  # what the announcer plans by, for good
         self.filter = filter_
         self.announcer = Announcer(responder, rate_per_s=config.announce.rate, report=self._report)
         self.reloads = {"applied": 0, "refused": 0}
@@ -325,6 +326,7 @@ class Daemon:
         old, self.config = self.config, new
         if new.log != old.log:
             self._log = logs.logger(new.log.level, new.log.format)
+        self.responder.set_rates(rate_per_s=self._rate_per_s, limit=_limit(new))
         self.announcer.want(*wish(new))
         self.reloads["applied"] += 1
         self.stale = None

@@ -214,10 +214,13 @@ def test_reload_applies_the_difference(stage: Stage) -> None:
     process = stage.start("-c", str(stage.file))
     wait_until(lambda: stage.ask("status")["links"][0]["sent"]["announce"] >= 4)
     with stage.neighbour.capture(stage.near) as capture:
-        stage.write("addresses: [192.0.2.11, 192.0.2.12]\nannounce: {probe: off, refresh: off}\nmetrics: :1234\n")
+        stage.write(
+            "addresses: [192.0.2.11, 192.0.2.12]\nannounce: {probe: off, refresh: off}\n"
+            "rate_limit: {per_mac: 100, burst: 100, total: 1000}\nmetrics: :1234\n"
+        )
         told = stage.ask("reload")
         assert (told["added"], told["removed"]) == (1, 1)
-        assert told["changed"] == ["addresses", "metrics"]
+        assert told["changed"] == ["addresses", "rate_limit", "metrics"]
         assert told["needs_restart"] == ["metrics"]
         assert stage.neighbour.resolve("192.0.2.12") == stage.eth0.mac
         assert stage.neighbour.resolve("192.0.2.11") == stage.eth0.mac
