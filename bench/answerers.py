@@ -8,12 +8,14 @@ measurement (`bench_announce.py` is about that); and no refresh.
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lab import peers
+from lab.generator import Flood
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,10 +99,11 @@ class Other:
 
     @contextmanager
     def on(self, stage: Stage, pool: Pool) -> Iterator[Process]:
-        """Run it. farpd is let learn first: it asks whether an address is free, for a second."""
+        """Run it. farpd is let learn first: for a second it asks whether an address is free, and must not be rushed."""
         process: Process = getattr(peers, self.name)(stage.far, _prefix(pool), cpus=stage.cores)
         if self.name == "farpd":
-            stage.flood(pool, rate_per_s=4 * pool.count, seconds=2)
+            Flood.start(stage.near, pool.first, pool.count, rate_per_s=1024, seconds=pool.count / 1024 + 0.2).wait()
+            time.sleep(1.5)
         else:
             stage.wait_answered(pool.first)
         stage.settle(process.pid)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.ledger import Ledger
     from lab import Captured
 
-POOLS = {"ARP": Pool("198.18.0.1", 1000), "ND": Pool("2001:db8::1:0", 1000)}
+POOLS = {"ARP": Pool("10.1.0.1", 1000), "ND": Pool("2001:db8::1:0", 1000)}
 
 
 def test_announce(ledger: Ledger, rounds: Rounds) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-ARP, ND = Pool.of("198.18.0.0/22"), Pool.of("2001:db8::100/124")
+ARP, ND = Pool.of("10.1.0.0/22"), Pool.of("2001:db8::100/124")
 CASES = [
     *(("ARP, 1 024 addresses", ARP, who) for who in (Arpfast(), Kernel(), Other("cloop"), Other("farpd"))),
     *(("ND, 16 addresses", ND, who) for who in (Arpfast(), Kernel(), Other("cloop"), Other("ndppd"))),

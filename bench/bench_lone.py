@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-ARP, ND = Pool.of("198.18.0.0/22"), Pool.of("2001:db8::100/124")
+ARP, ND = Pool.of("10.1.0.0/22"), Pool.of("2001:db8::100/124")
 CASES = [
     *((family, pool, core, who) for family, pool in (("ARP", ARP),) for core in (GENERATOR, ANSWERER)
       for who in (Arpfast(), Other("cloop"), Kernel())),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-POOL = Pool.of("198.18.0.0/22")
+POOL = Pool.of("10.1.0.0/22")
 GUARD = Arpfast("arpfast, guard", GUARDED, backend="auto")
 ANSWERERS = (GUARD, Arpfast("arpfast, no guard", QUIET, backend="auto"), Other("cloop"))
 CASES = [(placement, who) for placement in Placement for who in ANSWERERS]

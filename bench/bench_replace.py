@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-STAYING = Pool.of("198.18.0.0/22")
+STAYING = Pool.of("10.1.0.0/22")
 COUNT = 100_000
-BASES = ("10.0.0.0", "11.0.0.0")
+BASES = ("10.64.0.0", "10.128.0.0")
 RATE_PER_S = 10_000
 REPLACEMENTS = 10
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-POOL = Pool.of("198.18.0.0/22")
+POOL = Pool.of("10.1.0.0/22")
 RATE_PER_S = 100_000
 ANSWERERS: list[Answerer] = [Arpfast(), Kernel(), Other("cloop")]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.ledger import Ledger
     from lab import Process
 
-V4, V6 = Pool("198.18.0.1", 1000), Pool("2001:db8::1:0", 1000)
+V4, V6 = Pool("10.1.0.1", 1000), Pool("2001:db8::1:0", 1000)
 SETTINGS = "announce: {probe: off, refresh: off, repeat: 1}"
 IDLE_S = 5.0
 

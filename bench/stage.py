@@ -33,7 +33,7 @@ Address = IPv4Address | IPv6Address
 GENERATOR, ANSWERER = 0, 1
 """The cores."""
 
-ASKER, ASKER_4, ASKER_6 = Mac("02:f0:f0:00:00:01"), IPv4Address("192.0.2.230"), IPv6Address("fe80::f0:f000:1")
+ASKER, ASKER_4, ASKER_6 = Mac("02:f0:f0:00:00:01"), IPv4Address("10.255.0.3"), IPv6Address("fe80::f0:f000:1")
 """Who asks from Python: nobody whose answers the generator's counter takes."""
 
 
@@ -140,12 +140,16 @@ def _napi_threads() -> set[int]:
 
 @contextmanager
 def staged(placement: Placement = Placement.OWN) -> Iterator[Stage]:
-    """A stage with both ends up. Both kernels have addresses of their own, which nobody asks for."""
+    """A stage with both ends up.
+
+    Both kernels have addresses of their own, which nobody asks for, on the prefix that all pools belong to: for a pool
+    without a route, the answerer's kernel, which hears every request too, would make one up for each.
+    """
     with Lab() as lab:
         near = lab.host("asker").link(
             lab.host("answerer"),
-            addresses=["198.51.100.1/24", "2001:db8:ffff::1/64"],
-            peer_addresses=["198.51.100.2/24", "2001:db8:ffff::2/64"],
+            addresses=["10.255.0.1/8", "2001:db8::ffff:1/64"],
+            peer_addresses=["10.255.0.2/8", "2001:db8::ffff:2/64"],
         )
         assert near.peer
         if placement is Placement.SHARED:
