@@ -141,7 +141,8 @@ class Announcer:
         if self._snapshot is not None:
             snapshot, self._snapshot = self._snapshot, None
             duties.interfaces(snapshot, now)
-        duties.facts(facts, now)  # before time: a verdict must know of all that came in before it
+        # Before time: a verdict must know of all that came in before it.
+        duties.facts(facts, now, taken_lost=self._responder.taken_lost())
         duties.advance(now)
         for spans in self._announce:
             duties.announce(spans, now)

@@ -143,8 +143,9 @@ class Duties:
         # Which interfaces are used decides on the order of kin, so once more.
         self._look_at_macs()
 
-    def facts(self, facts: Iterable[Fact], now: float) -> None:
-        """Take what the thread reports."""
+    def facts(self, facts: Iterable[Fact], now: float, *, taken_lost: int = 0) -> None:
+        """Take what the thread reports; `taken_lost` is how many of kind TAKEN have been lost since the start."""
+        self.office.taken_lost = taken_lost
         taken: defaultdict[int, dict[tuple[Version, int], bytes]] = defaultdict(dict)
         for fact in facts:
             presence = self.presences.get(fact.ifindex)

@@ -2,11 +2,13 @@
  *
  * One producer (the thread), one consumer (whoever calls `Responder.facts`, one at a time). Frames cause facts, and
  * frames can be forged by the million, so three bounds stand between them and Python, all of constant memory:
- *   - the same thing said of the same address by the same MAC is told once a second, and of one address by at most
- *     FACT_VOICES MACs a second (a direct-mapped memory: two addresses in one place only repeat themselves);
+ *   - the same thing said of the same address by the same MAC is told once in its kind's window, and of one address by
+ *     at most FACT_VOICES MACs (a direct-mapped memory: two addresses in one place only repeat themselves);
  *   - each kind has a token bucket;
  *   - the ring keeps FACTS_RESERVED places for facts that no frame can cause.
- * What the last two refuse is counted in `lost`; what the first holds back is no loss. Time is an argument. */
+ * What the last two refuse is counted in `lost`, and told the next time that it is said; what the first holds back is
+ * no loss. Who probes must not conclude from silence that an address is free while `taken_lost` grew. Time is an
+ * argument. */
 #ifndef ARPFAST_FACTS_H
 #define ARPFAST_FACTS_H
 
@@ -35,7 +37,7 @@ enum {
     FACT_VOICES = 4,
 };
 
-#define FACT_WINDOW_NS 1000000000ull
+#define FACT_SECOND_NS 1000000000ull
 
 struct fact_memory {
     uint64_t since_ns;
@@ -52,17 +54,23 @@ struct fact_bucket {
     uint32_t tokens;
 };
 
-/* CONFIRMED may come as fast as a whole pool is asked for; the other two are bad news, and need no more than a human
- * or a state machine can take in. */
+/* TAKEN and CONFIRMED may come as fast as a whole pool is asked for; a conflict is bad news, and needs no more than a
+ * human or a state machine can take in. A probe must not go unheard because the one before it was answered: the window
+ * of TAKEN is shorter than the time between two probes. */
 static const struct {
     uint32_t per_s, burst;
-} fact_rates[] = {[FACT_CONFLICT] = {1000, 1024}, [FACT_TAKEN] = {1000, 1024}, [FACT_CONFIRMED] = {20000, 1536}};
+    uint64_t window_ns;
+} fact_rates[] = {
+    [FACT_CONFLICT] = {1000, 512, FACT_SECOND_NS},
+    [FACT_TAKEN] = {20000, 1536, FACT_SECOND_NS / 20},
+    [FACT_CONFIRMED] = {20000, 1536, FACT_SECOND_NS},
+};
 
 struct facts {
     int wake; /* eventfd, readable while facts wait */
     _Alignas(64) uint32_t head;
-    uint32_t told; /* head at the last wake-up */
-    uint64_t lost;
+    uint32_t told;             /* head at the last wake-up */
+    uint64_t lost, taken_lost; /* the second is part of the first */
     _Alignas(64) uint32_t tail;
     uint32_t awake; /* whether `wake` has been written to since the consumer last looked */
     _Alignas(64) struct fact_bucket buckets[FACT_KINDS];
@@ -75,11 +83,16 @@ static inline bool facts_open(struct facts *facts) {
     return facts->wake >= 0;
 }
 
+static inline void facts_lose(struct facts *facts, const struct fact *fact) {
+    __atomic_store_n(&facts->lost, facts->lost + 1, __ATOMIC_RELAXED);
+    if (fact->kind == FACT_TAKEN) __atomic_store_n(&facts->taken_lost, facts->taken_lost + 1, __ATOMIC_RELAXED);
+}
+
 /* Producer: queues, unless full. Does not wake anybody. */
 static inline bool facts_put(struct facts *facts, const struct fact *fact, uint32_t reserved) {
     uint32_t tail = __atomic_load_n(&facts->tail, __ATOMIC_ACQUIRE);
     if (facts->head - tail >= FACTS_SIZE - reserved) {
-        __atomic_store_n(&facts->lost, facts->lost + 1, __ATOMIC_RELAXED);
+        facts_lose(facts, fact);
         return false;
     }
     facts->ring[facts->head % FACTS_SIZE] = *fact;
@@ -87,8 +100,8 @@ static inline bool facts_put(struct facts *facts, const struct fact *fact, uint3
     return true;
 }
 
-/* Whether this was told within the last second, else remembers that it is being told. */
-static inline bool fact_repeats(struct facts *facts, const struct fact *fact) {
+/* Where it is remembered who said this of the address within the window; NULL if that is this MAC, or enough others. */
+static inline struct fact_memory *fact_news(struct facts *facts, const struct fact *fact) {
     uint64_t low, high;
     memcpy(&low, fact->address, 8);
     memcpy(&high, fact->address + 8, 8);
@@ -98,7 +111,7 @@ static inline bool fact_repeats(struct facts *facts, const struct fact *fact) {
     _Static_assert(FACT_MEMORY == 1 << 10, "the hash above has ten bits");
     bool same = seen->kind == fact->kind + 1 && seen->version == fact->version && seen->ifindex == fact->ifindex &&
                 memcmp(seen->address, fact->address, 16) == 0;
-    if (!same || fact->monotonic_ns - seen->since_ns >= FACT_WINDOW_NS) {
+    if (!same || fact->monotonic_ns - seen->since_ns >= fact_rates[fact->kind].window_ns) {
         *seen = (struct fact_memory){.since_ns = fact->monotonic_ns,
                                      .ifindex = fact->ifindex,
                                      .kind = (uint8_t)(fact->kind + 1),
@@ -106,23 +119,21 @@ static inline bool fact_repeats(struct facts *facts, const struct fact *fact) {
         memcpy(seen->address, fact->address, 16);
     }
     for (int i = 0; i < seen->voices; i++)
-        if (memcmp(seen->mac[i], fact->mac, 6) == 0) return true;
-    if (seen->voices == FACT_VOICES) return true;
-    memcpy(seen->mac[seen->voices++], fact->mac, 6);
-    return false;
+        if (memcmp(seen->mac[i], fact->mac, 6) == 0) return NULL;
+    return seen->voices == FACT_VOICES ? NULL : seen;
 }
 
 static inline bool fact_affordable(struct facts *facts, const struct fact *fact) {
     struct fact_bucket *bucket = &facts->buckets[fact->kind];
     uint32_t per_s = fact_rates[fact->kind].per_s, burst = fact_rates[fact->kind].burst;
     uint64_t elapsed_ns = fact->monotonic_ns - bucket->filled_ns;
-    if (bucket->filled_ns == 0 || elapsed_ns >= FACT_WINDOW_NS * burst / per_s) {
+    if (bucket->filled_ns == 0 || elapsed_ns >= FACT_SECOND_NS * burst / per_s) {
         bucket->tokens = burst;
         bucket->filled_ns = fact->monotonic_ns;
     } else {
-        uint64_t earned = elapsed_ns * per_s / FACT_WINDOW_NS;
+        uint64_t earned = elapsed_ns * per_s / FACT_SECOND_NS;
         bucket->tokens = bucket->tokens + earned > burst ? burst : (uint32_t)(bucket->tokens + earned);
-        bucket->filled_ns += earned * FACT_WINDOW_NS / per_s;
+        bucket->filled_ns += earned * FACT_SECOND_NS / per_s;
     }
     if (bucket->tokens == 0) return false;
     bucket->tokens--;
@@ -131,11 +142,12 @@ static inline bool fact_affordable(struct facts *facts, const struct fact *fact)
 
 /* Producer: a fact that a frame caused (CONFLICT, TAKEN, CONFIRMED). */
 static inline void facts_heard(struct facts *facts, const struct fact *fact) {
-    if (fact_repeats(facts, fact)) return;
-    if (fact_affordable(facts, fact))
-        facts_put(facts, fact, FACTS_RESERVED);
-    else
-        __atomic_store_n(&facts->lost, facts->lost + 1, __ATOMIC_RELAXED);
+    struct fact_memory *seen = fact_news(facts, fact);
+    if (seen == NULL) return;
+    if (!fact_affordable(facts, fact))
+        facts_lose(facts, fact);
+    else if (facts_put(facts, fact, FACTS_RESERVED))
+        memcpy(seen->mac[seen->voices++], fact->mac, 6);
 }
 
 /* Producer, once a pass: wakes the consumer if there is news that it has not been woken for. */

@@ -26,6 +26,7 @@ cdef extern from "facts.h" nogil:
     ctypedef struct facts_t "struct facts":
         int wake
         uint64_t lost
+        uint64_t taken_lost
 
     void facts_listen(facts_t *facts) noexcept
     bint facts_take(facts_t *facts, fact_t *fact) noexcept

@@ -42,6 +42,8 @@ class Office:
         self.settings = AnnounceSettings()
         self.macs: frozenset[bytes] = frozenset()
         """The hardware addresses of this host: never in conflict with us."""
+        self.taken_lost = 0
+        """How often it was not heard that an address is taken: there were too many at once."""
         self.events: list[Event] = []
         self.counts: Counter[str] = Counter()
 

@@ -180,7 +180,7 @@ class Presence:
             self.probing |= batch
             how = plan(mode, version, self.office.random)
             frames += batch.size * (how.probes + self.office.settings.repeat + 1)
-            self._in(how.first_delay_s, now, partial(self._probe, batch, how, 0))
+            self._in(how.first_delay_s, now, partial(self._probe, batch, how, self.office.taken_lost, 0))
         if frames and (self._ready(4) or self._ready(6)):
             self._beginning = True
             self.office.agenda.at(now + frames / self.office.outbox.rate_per_s, self._begin_next)
@@ -207,19 +207,23 @@ class Presence:
         else:
             self.office.agenda.at(now + delay_s, if_still)
 
-    def _probe(self, batch: Spans, how: ProbePlan, sent: int, now: float) -> None:
+    def _probe(self, batch: Spans, how: ProbePlan, taken_lost: int, sent: int, now: float) -> None:
         if sent == how.probes:
-            self._verdict(batch, now)
+            self._verdict(batch, taken_lost, now)
             return
 
         def left(now: float) -> None:
-            self._in(how.gaps_s[sent], now, lambda now: self._probe(batch, how, sent + 1, now))
+            self._in(how.gaps_s[sent], now, lambda now: self._probe(batch, how, taken_lost, sent + 1, now))
 
         self.send(MessageKind.PROBE, batch, now, live=lambda spans: spans & self.probing, then=left)
 
-    def _verdict(self, batch: Spans, now: float) -> None:
+    def _verdict(self, batch: Spans, taken_lost: int, now: float) -> None:
         clear = batch & self.probing
         self.probing -= clear
+        if self.office.taken_lost != taken_lost:  # so silence proves nothing
+            self.waiting |= clear
+            self._begin(now)
+            return
         for key in [key for key, held in self.withheld.items() if held.trying and clear.find(*key)]:
             del self.withheld[key]
             self._say("info", "address is free again: now answered", address=str(address_of(*key)))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 PROBE_WAIT_S, PROBE_NUM, PROBE_MIN_S, PROBE_MAX_S, ANNOUNCE_WAIT_S = 1.0, 3, 1.0, 2.0, 2.0  # RFC 5227 §1.1
 MAX_RTR_SOLICITATION_DELAY_S, DUP_ADDR_DETECT_TRANSMITS, RETRANS_TIMER_S = 1.0, 1, 1.0  # RFC 4861 §10, RFC 4862 §5.1
 QUICK_NUM, QUICK_GAP_S = 3, 0.1
+QUICK_JOIN_S = 0.05
+"""The kernel reports a joined group some 20 ms after it was asked to: a snooping switch must have heard of it before
+the first question leaves, or whoever asks for the same address at the same time is not heard (RFC 4862 §5.4.2).
+"""
 
 PROBED_AT_MOST = 1 << 20
 """Addresses of one span. What is larger cannot be probed or announced address by address (a /12 at the default pace
@@ -50,7 +54,7 @@ def plan(mode: ProbeMode, version: Version, random: Random) -> ProbePlan:
     """The plan for one set of addresses that are probed together; not for mode `off`."""
     assert mode is not ProbeMode.OFF
     if mode is ProbeMode.QUICK:
-        return ProbePlan(0.0, (QUICK_GAP_S,) * QUICK_NUM)
+        return ProbePlan(0.0 if version == 4 else QUICK_JOIN_S, (QUICK_GAP_S,) * QUICK_NUM)
     if version == 6:
         return ProbePlan(
             random.uniform(0, MAX_RTR_SOLICITATION_DELAY_S), (RETRANS_TIMER_S,) * DUP_ADDR_DETECT_TRANSMITS

@@ -274,6 +274,10 @@ cdef class Responder:
             ))
         return taken
 
+    def taken_lost(self):
+        """How many facts of kind TAKEN a flood kept from Python so far. What was probed meanwhile may be taken."""
+        return peek(&self.opened().facts.taken_lost)
+
     def set_link(self, ifindex, name, mac, *, router, link_local, kin, nonce, table):
         """Wish for an interface: answer there for the addresses of `table` (None: for none) with `mac`.
 
