@@ -197,7 +197,10 @@ static __always_inline enum concern nd_concern(const struct table *table, const 
         if (target != KIND_NONE) return CONCERN_ASKED;
         return contested(table_find6(table, head->ipv6.source)) ? CONCERN_TOLD : CONCERN_NONE;
     }
-    return contested(target) || table_find6(table, head->ipv6.destination) == KIND_OWN ? CONCERN_TOLD : CONCERN_NONE;
+    if (contested(target)) return CONCERN_TOLD;
+    /* what confirms says that it was asked for */
+    int solicited = (head->nd.flags & net32(ND_SOLICITED)) != 0;
+    return solicited && table_find6(table, head->ipv6.destination) == KIND_OWN ? CONCERN_TOLD : CONCERN_NONE;
 }
 
 /* Neither tagged nor to or from another. A protocol-bound socket sees frames whose tag the kernel has taken off without
