@@ -221,24 +221,25 @@ def answer(Table table not None, Link link not None, bytes frame not None, *, ca
         free(buffer)
 
 
+ctypedef uint32_t (*writer_t)(void *frame, const link_t *link, const uint8_t *address) noexcept nogil
+
+
+cdef bytes written(Link link, bytes address, writer_t four, writer_t six):
+    """The frame about one address that the writer of its family makes."""
+    cdef uint8_t[86] frame
+    cdef writer_t write = four if len(address) == 4 else six
+    cdef uint32_t length = write(frame, &link.link, <const uint8_t *>PyBytes_AS_STRING(address))
+    return PyBytes_FromStringAndSize(<char *>frame, length)
+
+
 def announcement(Link link not None, address):
     """The frame that announces an address: request-form gratuitous ARP, or unsolicited advertisement."""
-    cdef uint8_t frame[86]
-    cdef bytes packed = address.packed
-    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
-    cdef uint32_t length = (message_announce4(frame, &link.link, at) if len(packed) == 4 else
-                            message_announce6(frame, &link.link, at))
-    return PyBytes_FromStringAndSize(<char *>frame, length)
+    return written(link, address.packed, message_announce4, message_announce6)
 
 
 def probe(Link link not None, address):
     """The frame that asks whether anybody has an address: ARP probe, or duplicate address detection."""
-    cdef uint8_t frame[86]
-    cdef bytes packed = address.packed
-    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
-    cdef uint32_t length = (message_probe4(frame, &link.link, at) if len(packed) == 4 else
-                            message_probe6(frame, &link.link, at))
-    return PyBytes_FromStringAndSize(<char *>frame, length)
+    return written(link, address.packed, message_probe4, message_probe6)
 
 
 def question(Link link not None, address, target):

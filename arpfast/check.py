@@ -12,7 +12,7 @@ import msgspec
 
 from arpfast.interfaces import Choice, Interface, Refusal
 from arpfast.privileges import DEFAULT_USERS, NEEDED_FOR, Capability
-from arpfast.spans import Span, Spans, address_of
+from arpfast.spans import Span, Spans, Version, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Judgement = Literal["ok", "warn", "fail"]
 _NAMED_AT_MOST = 5
+_FAMILIES: tuple[tuple[Version, str], ...] = ((4, "ipv4"), (6, "ipv6"))
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -53,10 +54,6 @@ def _listed(spans: Spans) -> str:
     texts = [str(span) for _, span in zip(range(_NAMED_AT_MOST), spans, strict=False)]
     more = len(spans.spans) - len(texts)
     return ", ".join(texts) + (f" and {more} more" if more else "")
-
-
-def _of(spans: Spans, version: int) -> Spans:
-    return Spans(span for span in spans if span.version == version)
 
 
 def _choose(config: Config, machine: Machine) -> tuple[list[Interface], dict[str, Refusal]]:
@@ -151,14 +148,14 @@ def _interfaces(config: Config, chosen: list[Interface], refused: dict[str, Refu
 
 
 def _ipv6(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:
-    if not _of(config.addresses | config.proxy, 6):
+    if not (config.addresses | config.proxy).of_version(6):
         return
     for interface in chosen:
         if not interface.ipv6 or machine.sysctl("ipv6", interface.name, "disable_ipv6"):
             remedy = f"sysctl net.ipv6.conf.{interface.name}.disable_ipv6=0, or take the IPv6 addresses out"
             told = f"IPv6 is disabled on {interface.name}: no multicast groups, so nobody's question arrives"
             yield Finding("IPv6", "fail", told, remedy)
-        elif _of(config.proxy, 6) and interface.link_local is None:
+        elif config.proxy.of_version(6) and interface.link_local is None:
             told = f"{interface.name} has no link-local address to advertise proxied addresses from"
             yield Finding(
                 "IPv6", "warn", told, f"ip link set {interface.name} addrgenmode eui64, or add an fe80:: address"
@@ -207,7 +204,7 @@ def _kernel_owned(config: Config, machine: Machine, chosen: list[Interface]) -> 
 def _on_link(config: Config, chosen: list[Interface]) -> Iterator[Finding]:
     networks = Spans(Span.parse(str(address.network)) for interface in chosen for address in interface.addresses)
     for version in (4, 6):
-        outside = _of(config.addresses, version) - networks
+        outside = config.addresses.of_version(version) - networks
         if chosen and outside:
             told = f"{_listed(outside)}: in no network of {', '.join(one.name for one in chosen)}"
             remedy = "neighbours ask only for what their own routes call on-link: check the prefix, or their routes"
@@ -225,13 +222,14 @@ def _proxied(config: Config, machine: Machine, chosen: list[Interface]) -> Itera
                 f"proxies all of {_listed(swallowed)} on {interface.name}, so it also answers for the neighbours there"
             )
             yield Finding("proxy", "warn", told, "proxy only addresses that are elsewhere")
-        for version, family in ((4, "ipv4"), (6, "ipv6")):
-            if _of(config.proxy, version) and not machine.sysctls.get(f"{family}/conf/{interface.name}/forwarding", 0):
+        for version, family in _FAMILIES:
+            forwards = machine.sysctls.get(f"{family}/conf/{interface.name}/forwarding", 0)
+            if config.proxy.of_version(version) and not forwards:
                 told = f"packets for proxied addresses end here: {family} forwarding is off on {interface.name}"
                 remedy = f"sysctl net.{family}.conf.all.forwarding=1, unless something else takes them"
                 yield Finding("forwarding", "warn", told, remedy)
         for family, name in (("ipv4", "proxy_arp"), ("ipv6", "proxy_ndp")):
-            if _of(config.addresses | config.proxy, 4 if family == "ipv4" else 6) and machine.sysctl(
+            if (config.addresses | config.proxy).of_version(4 if family == "ipv4" else 6) and machine.sysctl(
                 family, interface.name, name
             ):
                 told = f"{name} is on for {interface.name}: the kernel answers for addresses that it has routes to"
@@ -241,7 +239,7 @@ def _proxied(config: Config, machine: Machine, chosen: list[Interface]) -> Itera
 
 
 def _paths(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:
-    if not _of(config.addresses, 4):
+    if not config.addresses.of_version(4):
         return
     others = [one for one in machine.interfaces if one.up and not one.loopback and not one.enslaved]
     strict = [one.name for one in chosen if machine.sysctl("ipv4", one.name, "rp_filter") == 1]

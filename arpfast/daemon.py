@@ -210,7 +210,6 @@ class Daemon:
                 tasks = [group.create_task(self.announcer.run()), group.create_task(self._follow_interfaces())]
                 if self._notifier.watchdog_s is not None:
                     tasks.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s)))
-                tasks.append(group.create_task(self._wait_stop()))
                 await self._stop.wait()
                 self._notifier.stopping()
                 for task in tasks:
@@ -227,9 +226,6 @@ class Daemon:
     def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error that nobody waits for, such as in what a client asked: told, and survived."""
         self._log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
-
-    async def _wait_stop(self) -> None:
-        await self._stop.wait()
 
     async def alive(self) -> bool:
         """Whether the responder's thread makes its rounds."""

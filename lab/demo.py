@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.frames import Mac
-from lab.neighbours import State
 from lab.network import Lab, obstacle
 from lab.process import ProcessFailed
 from lab.waiting import DeadlineError, wait_until
@@ -77,20 +76,6 @@ def fetch(host: Host, address: str) -> str:
     return finished.stdout
 
 
-def ask(host: Host, address: str) -> Mac | None:
-    """The MAC that the host's kernel finds for the address, asked anew; None when nobody answers."""
-    host.forget(address)
-    host.poke(address)
-
-    def settled() -> bool:
-        entry = host.neighbour(address)
-        return entry is not None and (entry.mac is not None or bool(entry.state & State.FAILED))
-
-    wait_until(settled, deadline_s=10)
-    entry = host.neighbour(address)
-    return entry.mac if entry else None
-
-
 def play() -> None:
     """The whole piece."""
     with Lab() as lab:
@@ -105,7 +90,7 @@ def play() -> None:
 
         say(f"1. Nobody has {ADDRESSES[0]}: the neighbour asks, and no one answers")
         print(f"{DIM}neighbour$ ip neighbour get {ADDRESSES[0]} dev eth0{PLAIN}")
-        show(f"{ADDRESSES[0]} {'unreachable' if ask(neighbour, ADDRESSES[0]) is None else 'answered?'}")
+        show(f"{ADDRESSES[0]} {'unreachable' if neighbour.resolve(ADDRESSES[0]) is None else 'answered?'}")
 
         say("2. arpfast answers for it, and for a whole prefix; no interface carries these addresses")
         command = ["run", "-i", "eth0", *ADDRESSES, POOL]
@@ -116,14 +101,14 @@ def play() -> None:
         )
         started_s = time.monotonic()
         arpfast.wait_for_line("started", deadline_s=20)
-        wait_until(lambda: ask(neighbour, ADDRESSES[0]) is not None, deadline_s=20)
+        wait_until(lambda: neighbour.resolve(ADDRESSES[0]) is not None, deadline_s=20)
         show(f"{ADDRESSES[0]} is answered {time.monotonic() - started_s:.1f} s after the start, probing included")
 
         say("3. The neighbour reaches what stands behind the addresses")
         for address in ADDRESSES:
             fetch(neighbour, address)
         for address in (*ADDRESSES, "192.0.2.200"):
-            mac = ask(neighbour, address)
+            mac = neighbour.resolve(address)
             show(f"{address:15} is at {mac}, {'the MAC of the server' if mac == eth0.mac else 'who is that?'}")
 
         say("4. What arpfast says of it")

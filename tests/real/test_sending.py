@@ -9,9 +9,9 @@ import pytest
 
 from arpfast.answer import Table
 from arpfast.responder import FactKind, Message, MessageKind, Responder
-from arpfast.spans import Span, Spans
-from lab import Advertisement, Arp, Captured, Lab, Link, Solicitation, wait_until
-from lab.frames import ALL_NODES, BROADCAST, NO_MAC, REQUEST, UNSPECIFIED, multicast_mac, solicited_node
+from arpfast.spans import Address, Span, Spans
+from lab import Advertisement, Arp, Capture, Captured, Lab, Link, Solicitation, wait_until
+from lab.frames import ALL_NODES, BROADCAST, NO_MAC, REQUEST, UNSPECIFIED, Decoded, multicast_mac, solicited_node
 
 NONCE = b"nonce!"
 RATE_PER_S = 20_000
@@ -54,18 +54,25 @@ def message(kind: MessageKind, link: Link, span: str, target: str | None = None)
     return Message(kind, link.index, parsed, Span.parse(target).first if target else 0)
 
 
+def one_of_each(
+    responder: Responder, near: Link, capture: Capture, ours: Address, theirs: Address
+) -> list[Decoded | None]:
+    """An announcement, a probe and a question, as the peer hears them."""
+    wanted = [
+        message(MessageKind.ANNOUNCE, near, str(ours)),
+        message(MessageKind.PROBE, near, str(ours)),
+        message(MessageKind.ASK, near, str(ours), str(theirs)),
+    ]
+    assert responder.send(wanted) == 3
+    capture.wait_for(from_(near), count=3)
+    return [frame.decoded for frame in capture.select(from_(near))]
+
+
 def test_announcements_probes_and_questions_for_ipv4(near: Link, responder: Responder) -> None:
     """RFC 5227 sections 2.1.1 and 2.3, RFC 826."""
     peer, mac, ours, theirs = peer_of(near), near.mac, IPv4Address("192.0.2.10"), IPv4Address("192.0.2.1")
     with peer.host.capture(peer) as capture:
-        wanted = [
-            message(MessageKind.ANNOUNCE, near, str(ours)),
-            message(MessageKind.PROBE, near, str(ours)),
-            message(MessageKind.ASK, near, str(ours), str(theirs)),
-        ]
-        assert responder.send(wanted) == 3
-        capture.wait_for(from_(near), count=3)
-        announcement, probe, question = (frame.decoded for frame in capture.select(from_(near)))
+        announcement, probe, question = one_of_each(responder, near, capture, ours, theirs)
     assert announcement == Arp(source=mac, operation=REQUEST, sha=mac, spa=ours, tpa=ours)
     assert probe == Arp(source=mac, operation=REQUEST, sha=mac, spa=IPv4Address(0), tpa=ours)
     assert question == Arp(source=mac, operation=REQUEST, sha=mac, spa=ours, tpa=theirs)
@@ -78,14 +85,7 @@ def test_announcements_probes_and_questions_for_ipv6(near: Link, responder: Resp
     """RFC 4861 section 7.2.6, RFC 4862 section 5.4.2 with RFC 7527, RFC 4861 section 7.2.2."""
     peer, ours, theirs = peer_of(near), IPv6Address("2001:db8::10"), IPv6Address("2001:db8::1")
     with peer.host.capture(peer) as capture:
-        wanted = [
-            message(MessageKind.ANNOUNCE, near, str(ours)),
-            message(MessageKind.PROBE, near, str(ours)),
-            message(MessageKind.ASK, near, str(ours), str(theirs)),
-        ]
-        assert responder.send(wanted) == 3
-        capture.wait_for(from_(near), count=3)
-        announcement, probe, question = (frame.decoded for frame in capture.select(from_(near)))
+        announcement, probe, question = one_of_each(responder, near, capture, ours, theirs)
     assert isinstance(announcement, Advertisement)
     assert (announcement.solicited, announcement.override, announcement.router) == (False, True, False)
     assert (announcement.target, announcement.target_mac, announcement.ip_destination) == (ours, near.mac, ALL_NODES)
