@@ -33,6 +33,7 @@ from arpfast.announcer import Settings as Wish
 from arpfast.config import Config, ConfigError, Overrides
 from arpfast.conflicts import ConflictPolicy
 from arpfast.control import Refused, Request
+from arpfast.inspection import FILTER_VERDICTS
 from arpfast.interfaces import Choice, Watch
 from arpfast.notify import Notifier
 from arpfast.office import AnnounceSettings
@@ -367,6 +368,7 @@ class Daemon:
             "pid": os.getpid(),
             "started_unix_s": self.started_unix_s,
             "backend": "raw",
+            "filter": self._filter_counts(),
             "ready": self.ready(),
             "config": {
                 "path": self._place.path,
@@ -380,6 +382,14 @@ class Daemon:
             "reloads": self.reloads,
             "links": links,
         }
+
+    def _filter_counts(self) -> dict[str, Any]:
+        """Which filter stands before the sockets. The eBPF one counts, on all interfaces together, what dies in it."""
+        if self.filter is None:
+            return {"kind": "classic"}
+        counted = self.filter.statistics()
+        judged = {name: getattr(counted, name) for name in FILTER_VERDICTS}
+        return {"kind": "ebpf", **judged, "unfiltered": len(counted.unfiltered), "unguarded": len(counted.unguarded)}
 
     def explain(self, text: str) -> dict[str, Any]:
         """All about one address. Raises Refused if it is none."""

@@ -27,6 +27,10 @@ class Phase(StrEnum):
     """Not answered here: not wanted, or the interface is not used."""
 
 
+FILTER_VERDICTS = ("passed", "foreign", "malformed", "stray", "limited", "guard_admitted", "guard_limited")
+"""What the kernel's filter and guard count, by the names of `arpfast.bpf.statistics.FilterStatistics`."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something a person may want to know: for the log."""
 

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from arpfast import __version__
-from arpfast.inspection import Phase
+from arpfast.inspection import FILTER_VERDICTS, Phase
 from arpfast.serving import Listener, Stream, TooLong
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from arpfast.daemon import Daemon
 
-FILTER_VERDICTS = ("passed", "foreign", "malformed", "stray", "limited", "guard_admitted", "guard_limited")
 REQUEST_MAX = 8192
 CLIENTS_MAX = 32
 IDLE_S = 5.0

@@ -92,6 +92,14 @@ def show_status(status: dict[str, Any]) -> None:
             console.print(Text(f"  {line}"))
     if config["needs_restart"]:
         console.print(Text(f"after a restart only: {', '.join(config['needs_restart'])}", style="yellow"))
+    judged = status["filter"]
+    if judged["kind"] == "ebpf":
+        told = f"filter: eBPF, {_count(judged['passed'])} frames let through, {_count(judged['foreign'])} not for us"
+        if limited := judged["limited"] + judged["guard_limited"]:
+            told += f", {_count(limited)} over the rate limit"
+    else:
+        told = "filter: classic, knows no addresses"
+    console.print(Text(told))
     if not status["ready"]:
         console.print(Text("not everything is in force yet", style="yellow"))
     links = status["links"]

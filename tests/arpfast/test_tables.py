@@ -15,7 +15,7 @@ LINK: dict[str, Any] = {
 STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 7, "started_unix_s": time.time() - 7200, "ready": True, "links": [LINK],
     "config": {"path": "/etc/arpfast.yaml", "loaded_unix_s": time.time(), "stale": None, "needs_restart": []},
-    "addresses": {"own": 2, "proxied": 1 << 64},
+    "addresses": {"own": 2, "proxied": 1 << 64}, "filter": {"kind": "classic"},
 }  # fmt: skip
 ABSENT: dict[str, Any] = {
     "interface": "lo", "phase": "absent", "since_unix_s": None, "why": "the interface is a loopback",
@@ -51,6 +51,10 @@ def test_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert "started 2 h ago: 2 own addresses, 2^64 proxied" in said
     assert "eth0[red]" in said
     assert "1\u202f234\u202f567" in said
+    assert "filter: classic" in said
+    counted = {"kind": "ebpf", "passed": 10, "foreign": 20, "limited": 3, "guard_limited": 4}
+    tables.show_status({**STATUS, "filter": counted})
+    assert "filter: eBPF, 10 frames let through, 20 not for us, 7 over the rate limit" in shown(capsys)
     stale = {"since_unix_s": time.time(), "errors": ["f:1: adresses: unknown field"]}
     config = {**STATUS["config"], "stale": stale, "needs_restart": ["metrics"]}
     tables.show_status({**STATUS, "config": config, "links": [], "ready": False})

@@ -67,5 +67,6 @@ def test_a_flood_from_one_mac_does_not_starve_a_polite_one(cable: tuple[Link, Li
     assert flooded.polite_asked >= 10
     assert flooded.polite_answered == flooded.polite_asked
     assert flooded.replies < flooded.offered / 10, "and the noisy one was held back"
-    limited = daemon.verdicts()
-    assert sum(count for name, count in limited.items() if "limit" in name or "guard" in name) > 0, limited
+    # By whom is the machine's business: the thread, the filter before its socket, or the guard before that.
+    kernel, thread = daemon.ask("status")["filter"], daemon.verdicts().get("limited", 0)
+    assert thread + kernel.get("limited", 0) + kernel.get("guard_limited", 0) > 0, (thread, kernel)
