@@ -147,11 +147,11 @@ def run(
     overrides = _overrides(interfaces, probe, control, log_format, wanted)
     if path is None and not overrides.addresses:
         raise click.UsageError("expected addresses or a settings file, as in 'arpfast run -i eth0 192.0.2.10'")
-    from arpfast import daemon  # noqa: PLC0415
+    from arpfast import inforce, starting  # noqa: PLC0415
 
     try:
-        daemon.run(daemon.Place(path, overrides, user))
-    except daemon.CannotStart as error:
+        starting.run(inforce.Place(path, overrides, user))
+    except starting.CannotStart as error:
         raise click.ClickException(str(error)) from error
 
 

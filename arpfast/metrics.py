@@ -100,11 +100,11 @@ class Numbers(Collector):
         ):
             yield CounterMetricFamily(f"arpfast_{name}", told, value=count)
         reloads = CounterMetricFamily("arpfast_reloads", "Reloads of the settings", labels=["outcome"])
-        for outcome, count in daemon.reloads.items():
+        for outcome, count in daemon.settings.reloads.items():
             reloads.add_metric([outcome], count)
         yield reloads
         told = "Whether the file was refused at the last reload"
-        yield GaugeMetricFamily("arpfast_settings_stale", told, value=int(daemon.stale is not None))
+        yield GaugeMetricFamily("arpfast_settings_stale", told, value=int(daemon.settings.stale is not None))
         yield GaugeMetricFamily("arpfast_start_time_seconds", "Start, Unix time", value=daemon.started_unix_s)
 
 

@@ -1,0 +1,111 @@
+"""What the daemon tells and does for whoever asks at the control socket: one method a command.
+
+Each looks at the parts of the daemon as they are at this moment and returns plain values, ready for JSON; a request
+that makes no sense is Refused with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from arpfast import __version__
+from arpfast.control import Refused
+from arpfast.inspection import FILTER_VERDICTS
+from arpfast.spans import Span, Spans
+
+if TYPE_CHECKING:
+    from arpfast.control import Request
+    from arpfast.daemon import Daemon
+
+
+class Desk:
+    """Serves the requests of clients."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        """Speak for `daemon`."""
+        self._daemon = daemon
+
+    async def handle(self, request: Request) -> Any:
+        """Do what is asked. Raises Refused."""
+        match request.command:
+            case "status":
+                return self.status()
+            case "explain":
+                return self.explain(request.address)
+            case "announce":
+                return self.announce(request.address)
+            case "reload":
+                return await self._daemon.reload()
+
+    def status(self) -> dict[str, Any]:
+        """All that `arpfast status` shows."""
+        daemon = self._daemon
+        counted = {link.ifindex: link for link in daemon.responder.statistics().links}
+        announced = daemon.announcer.statistics()
+        links = []
+        for totals in announced.links:
+            link = counted.get(totals.ifindex)
+            verdicts = {} if link is None else {v.name.lower(): count for v, count in link.verdicts.items() if count}
+            sent = {} if link is None else {kind.name.lower(): count for kind, count in link.sent.items()}
+            drops = 0 if link is None else link.drops
+            links.append({**msgspec.to_builtins(totals), "verdicts": verdicts, "sent": sent, "drops": drops})
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_unix_s": daemon.started_unix_s,
+            "backend": "raw",
+            "filter": self._filter(),
+            "ready": daemon.ready(),
+            "config": daemon.settings.status(),
+            "addresses": {"own": daemon.settings.config.addresses.size, "proxied": daemon.settings.config.proxy.size},
+            "conflicts": announced.conflicts,
+            "taken": announced.taken,
+            "reloads": daemon.settings.reloads,
+            "links": links,
+        }
+
+    def _filter(self) -> dict[str, Any]:
+        """Which filter stands before the sockets. The eBPF one counts, on all interfaces together, what dies in it."""
+        if self._daemon.filter is None:
+            return {"kind": "classic"}
+        counted = self._daemon.filter.statistics()
+        judged = {name: getattr(counted, name) for name in FILTER_VERDICTS}
+        return {"kind": "ebpf", **judged, "unfiltered": len(counted.unfiltered), "unguarded": len(counted.unguarded)}
+
+    def explain(self, text: str) -> dict[str, Any]:
+        """All about one address. Raises Refused if it is none."""
+        try:
+            address = ip_address(text)
+        except ValueError:
+            raise Refused(f"expected a single address, not {text!r}") from None
+        daemon = self._daemon
+        explanation = daemon.announcer.explain(address.version, int(address))
+        asked = daemon.responder.asked(address.version, int(address))
+        names = {link.ifindex: link.interface for link in explanation.links}
+        by = (
+            None
+            if asked is None
+            else {
+                "mac": asked.mac.hex(":"),
+                "interface": names.get(asked.ifindex, f"#{asked.ifindex}"),
+                "unix_s": time.time() - (time.monotonic_ns() - asked.monotonic_ns) / 1e9,
+            }
+        )
+        return {**msgspec.to_builtins(explanation), "last_asked": by}
+
+    def announce(self, text: str) -> dict[str, Any]:
+        """Announce what is ours of an address, range or prefix again, now. Raises Refused if nothing is."""
+        try:
+            span = Span.parse(text)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        ours = Spans([span]) & self._daemon.settings.config.addresses
+        if not ours:
+            raise Refused(f"{text} is not among the own addresses: nothing to announce")
+        self._daemon.announcer.announce(ours)
+        return {"announced": ours.size}

@@ -1,0 +1,99 @@
+"""From the command line to a daemon that runs: what is opened in which order, and when root is given up.
+
+The order matters: whatever takes root (the control socket's directory, a low metrics port) is opened first, and
+whatever will be needed is imported, for the interpreter may lie where only root can read; then privileges go, while
+there is only one thread; then the responder's thread starts. Interfaces that come later open their packet sockets with
+the one capability that is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures.thread  # noqa: F401 (what asyncio.to_thread would import when it is too late)
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from arpfast import control, logs, privileges
+from arpfast.daemon import SIGNALS, Daemon
+from arpfast.inforce import InForce, Place, limit, read
+from arpfast.privileges import Capability
+from arpfast.responder import Responder
+
+if TYPE_CHECKING:
+    import socket
+
+    from arpfast.bpf.programs import Filter
+    from arpfast.config import Config
+
+
+class CannotStart(Exception):  # noqa: N818
+    """What the daemon needs and cannot have, in one line."""
+
+
+def run(place: Place) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigError or CannotStart."""
+    # Until the loop can take them: a SIGHUP would kill us, a SIGTERM leave the socket behind
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    config = read(place)
+    log = logs.logger(config.log.level, config.log.format)
+    root = os.geteuid() == 0
+    with contextlib.ExitStack() as opened:
+        try:
+            account = privileges.account(place.user) if root else None
+            if Capability.NET_RAW not in privileges.effective():
+                need = f"{Capability.NET_RAW} is missing ({privileges.NEEDED_FOR[Capability.NET_RAW]})"
+                raise CannotStart(f"{need}; start as root, or see 'arpfast check'")
+            listening = control.bind(config.control, account)
+            opened.callback(_remove, listening)
+            serving = None
+            if config.metrics is not None:
+                # Not needed by most, so not imported by all; here, since later we may not be allowed to read the files
+                from arpfast import machine, metrics  # noqa: F401, PLC0415
+
+                serving = opened.enter_context(machine.listen(config.metrics))
+            filter_ = _filter(config, log)
+            kept = {Capability.NET_RAW}
+            if filter_ is not None:
+                opened.callback(filter_.close)
+                kept.add(Capability.BPF)  # a new table is a new map
+            responder = opened.enter_context(
+                Responder(rate_per_s=config.announce.rate, limit=limit(config), filter=filter_)
+            )
+            if account is not None and account.uid != 0:
+                privileges.drop(account, kept)
+            else:
+                privileges.confine(kept & privileges.effective())  # eBPF may be allowed without a capability
+            responder.start()
+        except (OSError, privileges.NoSuchUser) as error:
+            raise CannotStart(_said(error)) from error
+        daemon = Daemon(InForce(place, config), responder, log, filter_)
+        asyncio.run(daemon.run(listening, serving))
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    path = f"{error.filename}: " if error.filename else ""
+    return f"{path}{error.strerror or error}"
+
+
+def _remove(listening: socket.socket) -> None:
+    """For an end before the control server has taken over; after that, there is nothing left to do."""
+    if listening.fileno() >= 0:
+        path = listening.getsockname()
+        listening.close()
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def _filter(config: Config, log: logs.Logger) -> Filter | None:
+    """The eBPF filter and guard, where kernel and capabilities allow them; a classic filter does without."""
+    try:
+        from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
+
+        return Filter(limit=limit(config))
+    except (ImportError, OSError) as error:
+        log.warning("no eBPF filter, a classic one does", why=_said(error).partition("\n")[0])
+        return None
