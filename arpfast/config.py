@@ -19,7 +19,9 @@ import msgspec
 import msgspec.inspect
 from msgspec import Meta, field
 
-from arpfast.decode import BAD, OFF, Reader, decode, describe
+from arpfast.decode import BAD, Reader, decode, describe
+from arpfast.health import Endpoint, Program, Url
+from arpfast.seconds import Seconds
 from arpfast.spans import Span, Spans
 from arpfast.yamltree import SIZE_MAX, Mapping, Node, Problem, Scalar, Sequence, Unreadable, parse
 
@@ -62,29 +64,6 @@ class ConfigError(Exception):
 def _printable(text: str) -> str:
     """What was read from a file must neither break the line nor command the terminal."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-class Seconds(float):
-    """A length of time; written with its unit (`100ms`, `240s`, `10m`, `1h`) or as plain seconds."""
-
-    __slots__ = ()
-
-    UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}  # noqa: RUF012
-    PATTERN = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$"
-
-    @classmethod
-    def parse(cls, text: str) -> Seconds:
-        """Read `text`; ValueError if it is no duration."""
-        if len(text) > 20 or not re.fullmatch(cls.PATTERN, text, re.ASCII):
-            raise ValueError("expected a duration such as 100ms, 240s or 10m")
-        number = text.rstrip("msh")
-        return cls(float(number) * cls.UNITS[text[len(number) :]])
-
-    def __str__(self) -> str:
-        for unit in ("h", "m", "s"):
-            if self >= self.UNITS[unit]:
-                return f"{self / self.UNITS[unit]:g}{unit}"
-        return f"{self * 1000:g}ms"
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -143,6 +122,16 @@ class RateLimit(msgspec.Struct, frozen=True):
     per_mac: Annotated[int, Meta(ge=1, le=100_000_000, description="Answers per second for one asking MAC.")] = 1_000
     burst: Annotated[int, Meta(ge=1, le=100_000_000, description="Answers at once for one asking MAC.")] = 2_000
     total: Annotated[int, Meta(ge=1, le=100_000_000, description="Answers per second for all together.")] = 1_000_000
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """One command that is told of every change."""
+
+    command: Annotated[Program, Meta(description="Run without a shell; gets the event on standard input.")]
+    timeout_s: Annotated[
+        Seconds,
+        Meta(description="Killed after this time, with its children.", extra={"least_s": 0.1, "most_s": 3600}),
+    ] = field(default=Seconds(10), name="timeout")
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -305,7 +294,7 @@ def _read_spans(node: Node, path: str, _extra: dict[str, Any], problems: list[Pr
 
 def _read_seconds(node: Node, path: str, extra: dict[str, Any], problems: list[Problem]) -> Any:
     least, most = Seconds(extra["least_s"]), Seconds(extra["most_s"])
-    what = f"a duration from {least} to {most}, such as 100ms, 240s or 10m, or off"
+    what = f"a duration from {least} to {most}, such as 100ms, 240s or 10m{extra['or_off']}"
     try:
         seconds = Seconds.parse(node.text if isinstance(node, Scalar) else "")
     except ValueError:
@@ -316,12 +305,17 @@ def _read_seconds(node: Node, path: str, extra: dict[str, Any], problems: list[P
     return seconds
 
 
-def _read_listen(node: Node, path: str, _extra: dict[str, Any], problems: list[Problem]) -> Any:
-    try:
-        return Listen.parse(node.text if isinstance(node, Scalar) else "")
-    except ValueError as error:
-        problems.append(Problem(node.line, path, f"{error}, or {OFF}, not {describe(node)}"))
-        return BAD
+def _reader_of(kind: type[Listen | Endpoint | Url]) -> Reader:
+    """For what is one piece of text that its type can read."""
+
+    def read(node: Node, path: str, extra: dict[str, Any], problems: list[Problem]) -> Any:
+        try:
+            return kind.parse(node.text if isinstance(node, Scalar) else "")
+        except ValueError as error:
+            problems.append(Problem(node.line, path, f"{error}{extra['or_off']}, not {describe(node)}"))
+            return BAD
+
+    return Reader(read, {"type": "string", "pattern": kind.PATTERN}, str)
 
 
 READERS = {
@@ -339,5 +333,7 @@ READERS = {
         {"anyOf": [{"type": "string", "pattern": Seconds.PATTERN}, {"type": "number", "exclusiveMinimum": 0}]},
         str,
     ),
-    Listen: Reader(_read_listen, {"type": "string", "pattern": Listen.PATTERN}, str),
+    Listen: _reader_of(Listen),
+    Endpoint: _reader_of(Endpoint),
+    Url: _reader_of(Url),
 }

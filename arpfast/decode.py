@@ -2,8 +2,10 @@
 
 msgspec would stop at the first error and know no lines, so the walk is ours; the types (and their bounds) are the
 structs', read through `msgspec.inspect`, which is also where `schema` gets them from: what is accepted and what an
-editor offers cannot drift apart. A field is one of: a struct, an int with bounds, a choice of words, text, a list of
-text, or a type with a `Reader` of its own; `| None` means that `off` may be written for it.
+editor offers cannot drift apart. A field is one of: a struct, an int with bounds, true or false, a choice of words,
+text, a list of any of these, or a type with a `Reader` of its own; `| None` means that `off` may be written for it,
+`| UnsetType` that it may be left out. What a struct demands of its fields together, it says itself: a ValueError of its
+`__post_init__` becomes a problem of the mapping.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_TRUTHS = ("true", "false")
 OFF: Final = "off"
 
 
@@ -46,7 +49,7 @@ def describe(node: Node) -> str:
     if isinstance(node, Mapping):
         return "a mapping"
     if isinstance(node, Sequence):
-        return "a list"
+        return "a list" if node.items else "an empty list"
     if not node.text:
         return "an empty text" if node.quoted else "nothing"
     return ("the text " if node.quoted else "") + repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
@@ -92,7 +95,7 @@ def decode(node: Node, expected: types.Type, path: str, readers: Readers, proble
 
     match expected:
         case types.StructType(cls=cls) | types.CustomType(cls=cls) if cls in readers:
-            return readers[cls].read(node, path, extra, problems)
+            return readers[cls].read(node, path, {**extra, "or_off": f", or {OFF}" if optional else ""}, problems)
         case types.StructType():
             if not isinstance(node, Mapping):
                 return refuse("a mapping of fields")
@@ -110,14 +113,18 @@ def decode(node: Node, expected: types.Type, path: str, readers: Readers, proble
                 return refuse(what)
             number = int(node.text)
             return number if (lowest or 0) <= number and (highest is None or number <= highest) else refuse(what)
+        case types.BoolType():
+            if not isinstance(node, Scalar) or node.quoted or node.text not in _TRUTHS:
+                return refuse("true or false")
+            return node.text == "true"
         case types.StrType(pattern=pattern):
             what = extra.get("what", "text")
             if not isinstance(node, Scalar) or not node.text or (pattern and not re.search(pattern, node.text)):
                 return refuse(what)
             return node.text
-        case types.VarTupleType(item_type=item_type):
-            if not isinstance(node, Sequence):
-                return refuse("a list")
+        case types.VarTupleType(item_type=item_type, min_length=least):
+            if not isinstance(node, Sequence) or len(node.items) < (least or 0):
+                return refuse(extra.get("what", "a list"))
             items = [decode(item, item_type, f"{path}[{at}]", readers, problems) for at, item in enumerate(node.items)]
             return BAD if BAD in items else tuple(items)
     raise AssertionError(f"no way to read a {expected}")
@@ -149,4 +156,10 @@ def _decode_struct(
         for name, field in fields.items()
         if field.required and name not in seen
     )
-    return expected.cls(**values) if len(problems) == before else BAD
+    if len(problems) > before:
+        return BAD
+    try:
+        return expected.cls(**values)
+    except ValueError as error:
+        problems.append(Problem(node.line, path, str(error)))
+        return BAD

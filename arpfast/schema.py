@@ -34,21 +34,28 @@ def _plain_schema(expected: types.Type) -> dict[str, Any]:
     match expected:
         case types.StructType(cls=cls) | types.CustomType(cls=cls) if cls in READERS:
             return dict(READERS[cls].schema)
-        case types.StructType(fields=fields):
+        case types.StructType(cls=cls, fields=fields):
             properties = {}
             for one in fields:
                 properties[one.encode_name] = _schema(one.type)
-                if not one.required:
+                if one.default is not msgspec.NODEFAULT:
                     properties[one.encode_name]["default"] = _written(one.default)
-            return {"type": "object", "properties": properties, "additionalProperties": False}
+            described = {"type": "object", "properties": properties, "additionalProperties": False}
+            if required := [one.encode_name for one in fields if one.required]:
+                described["required"] = required
+            if one_of := getattr(cls, "ONE_OF", ()):
+                described["oneOf"] = [{"required": [name]} for name in one_of]
+            return described
         case types.LiteralType(values=values):
             return {"enum": [*values, *([False] if OFF in values else [])]}
         case types.IntType(ge=lowest, le=highest):
             return {"type": "integer", "minimum": lowest, "maximum": highest}
+        case types.BoolType():
+            return {"type": "boolean"}
         case types.StrType(pattern=pattern):
             return {"type": "string", **({"pattern": pattern} if pattern else {})}
-        case types.VarTupleType(item_type=item_type):
-            return {"type": "array", "items": _schema(item_type)}
+        case types.VarTupleType(item_type=item_type, min_length=least):
+            return {"type": "array", "items": _schema(item_type), **({"minItems": least} if least else {})}
     raise AssertionError(f"no way to describe a {expected}")
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arpfast import config as settings
-from arpfast.config import CONTROL_PATH, Announce, Config, ConfigError, Listen, Log, Overrides, RateLimit, Seconds
+from arpfast.config import CONTROL_PATH, Announce, Config, ConfigError, Listen, Log, Overrides, RateLimit
 from arpfast.decode import plain
 from arpfast.schema import schema
+from arpfast.seconds import Seconds
 from arpfast.spans import Spans
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "arpfast.yaml"
