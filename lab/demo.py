@@ -34,12 +34,12 @@ table inet service {
 }
 """
 SERVER = """
-import http.server, socket
+import http.server, socket, socketserver
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"hello from behind the address\\n")
     def log_message(self, *_): pass
-class Server(http.server.ThreadingHTTPServer):
+class Server(socketserver.ThreadingTCPServer):  # HTTPServer would ask the DNS for its own name, and wait for that
     address_family = socket.AF_INET6
 server = Server(("::", 8080), Answer)
 print("ready", flush=True)
