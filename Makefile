@@ -1,7 +1,9 @@
 # arpfast. `make` builds, `make demo` shows, `make test` proves; each installs first what it needs.
 PYTHON ?= python3
 PY := .venv/bin/python
-SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.c)
+SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.bpf.c)
+GENERATED := $(patsubst %.pyx,%.c,$(filter %.pyx,$(SOURCES)))
+C = $(filter-out $(GENERATED),$(shell find arpfast bench lab tests -name '*.[ch]'))
 WHICH ?= .
 SECONDS ?= 600
 ROUNDS ?= 5
@@ -50,13 +52,15 @@ lint: .venv/.built
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
-	@deploy/lint-native
+	@.venv/bin/clang-format --dry-run -Werror $(C)
+	@deploy/lint-cython
 
 format: .venv/.built
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
-	@git ls-files -z -- '*.h' '*.c' | xargs -0r .venv/bin/clang-format -i
+	@.venv/bin/clang-format -i $(C)
 
 clean:
 	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf $(GENERATED) .import_linter_cache
 	@find arpfast -name '*.so' -delete
-	@git clean -qfX -- arpfast
+	@find arpfast bench deploy lab tests -name __pycache__ -prune -exec rm -rf {} +
