@@ -148,6 +148,16 @@ static inline int ip6_is_multicast(const uint8_t address[16]) {
     return address[0] == 0xff;
 }
 
+/* ff02::/16: a group of the link (RFC 4291 §2.7). */
+static inline int ip6_is_link_group(const uint8_t address[16]) {
+    return load16(address) == net16(0xff02);
+}
+
+/* ::ffff:0:0/96: an IPv4 address in the clothes of IPv6, which is for programs, not for the wire (RFC 4942 §2.2). */
+static inline int ip6_is_mapped(const uint8_t address[16]) {
+    return load64(address) == 0 && load32(address + 8) == net32(0xffff);
+}
+
 /* ff02::1:ff00:0/104 (RFC 4291 §2.7.1). */
 static inline int ip6_is_solicited_node(const uint8_t address[16]) {
     return net64(load64(address)) == 0xff02000000000000u && net64(load64(address + 8)) >> 24 == 0x1ff;

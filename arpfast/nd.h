@@ -17,6 +17,11 @@ struct nd_options {
 
 enum { ND_AT = sizeof(struct ethernet) + sizeof(struct ipv6), ND_OPTIONS_AT = ND_AT + sizeof(struct nd) };
 
+/* Addresses that belong to no one host. The unspecified one is left out: as a source it has a meaning. */
+static inline int nd_is_host(const uint8_t address[16]) {
+    return !ip6_is_multicast(address) && !ip6_is_loopback(address) && !ip6_is_mapped(address);
+}
+
 /* Reads `units` times eight bytes of options. VERDICT_COUNT if they are all valid. */
 static inline enum verdict nd_read_options(const uint8_t *frame, uint32_t units, struct nd_options *options) {
     uint8_t sender = frame[ND_AT] == ND_SOLICIT ? ND_OPTION_SOURCE : ND_OPTION_TARGET;
@@ -77,7 +82,11 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
     const struct nd_frame *asked = (const struct nd_frame *)frame;
     const uint8_t *mac = nd_sender(frame, options->address);
     int detection = ip6_is_unspecified(asked->ipv6.source);
-    if (detection && !ip6_is_solicited_node(asked->ipv6.destination)) return VERDICT_BAD_DESTINATION;
+    /* RFC 4861 §4.3: to the target or its group. IP would not even have handed up what was sent to another host. */
+    if (detection
+            ? !ip6_is_solicited_node(asked->ipv6.destination)
+            : !ip6_is_link_group(asked->ipv6.destination) && !ip6_equal(asked->ipv6.destination, asked->nd.target))
+        return VERDICT_BAD_DESTINATION;
     if (detection && options->address) return VERDICT_UNEXPECTED_SOURCE_OPTION;
     __builtin_memcpy(outcome->mac, mac, 6);
     if (link_is_own(link, asked->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
@@ -142,9 +151,8 @@ static inline enum verdict answer_nd(const struct table *table, const struct lin
     enum verdict refused = nd_read_options(frame, payload / 8 - 3, &options);
     if (refused != VERDICT_COUNT) return refused;
     if (nd_sum(&in->ipv6, &in->nd, payload / 8) != 0xffff) return VERDICT_BAD_CHECKSUM;
-    if (ip6_is_multicast(in->ipv6.source) || ip6_is_loopback(in->ipv6.source)) return VERDICT_BAD_SENDER;
-    if (ip6_is_multicast(in->nd.target) || ip6_is_unspecified(in->nd.target) || ip6_is_loopback(in->nd.target))
-        return VERDICT_BAD_TARGET;
+    if (!nd_is_host(in->ipv6.source)) return VERDICT_BAD_SENDER;
+    if (!nd_is_host(in->nd.target) || ip6_is_unspecified(in->nd.target)) return VERDICT_BAD_TARGET;
     return in->nd.type == ND_SOLICIT ? nd_solicited(table, link, frame, capacity, &options, outcome)
                                      : nd_advertised(table, link, frame, &options, outcome);
 }

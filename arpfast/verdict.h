@@ -30,7 +30,7 @@
     X(MANY_OPTIONS, "more options than any sender has use for")                                                        \
     X(BAD_SENDER, "from an address that no host can have")                                                             \
     X(BAD_TARGET, "about an address that no host can have")                                                            \
-    X(BAD_DESTINATION, "a duplicate address detection not sent to a solicited-node group")                             \
+    X(BAD_DESTINATION, "a solicitation sent to another address, or a duplicate address detection to no such group")    \
     X(UNEXPECTED_SOURCE_OPTION, "a duplicate address detection with a source link-layer address")                      \
     X(BAD_SOLICITED_FLAG, "a solicited advertisement sent to a group")                                                 \
     X(NO_ROOM, "no room for the reply")                                                                                \

@@ -115,6 +115,9 @@ def answer_arp(addresses: Addresses, link: Interface, frame: bytes, capacity: in
     return verdict("REPLY", tpa, reply.ljust(60, b"\0"))
 
 
+MAPPED = bytes(10) + b"\xff\xff"
+
+
 def internet_checksum(data: bytes) -> int:
     """RFC 1071, the plain way."""
     data += b"\0" * (len(data) % 2)
@@ -175,9 +178,9 @@ def answer_nd(addresses: Addresses, link: Interface, frame: bytes, capacity: int
     source, destination, target = frame[22:38], frame[38:54], message[8:24]
     if internet_checksum(pseudo_header(source, destination, payload) + message) != 0:
         return Answered("BAD_CHECKSUM", version=6)
-    if source[0] == 0xFF or source == bytes(15) + b"\1":
+    if source[0] == 0xFF or source == bytes(15) + b"\1" or source[:12] == MAPPED:
         return Answered("BAD_SENDER", version=6)
-    if target[0] == 0xFF or int.from_bytes(target, "big") <= 1:
+    if target[0] == 0xFF or int.from_bytes(target, "big") <= 1 or target[:12] == MAPPED:
         return Answered("BAD_TARGET", version=6)
     if message[0] == 135:
         return solicited(addresses, link, frame, options, capacity)
@@ -197,6 +200,8 @@ def solicited(
     source, destination, target = frame[22:38], frame[38:54], frame[62:78]
     detection = source == bytes(16)
     if detection and destination[:13] != bytes.fromhex("ff0200000000000000000001ff"):
+        return Answered("BAD_DESTINATION", version=6)
+    if not detection and destination[:2] != b"\xff\2" and destination != target:
         return Answered("BAD_DESTINATION", version=6)
     if detection and 1 in options:
         return Answered("UNEXPECTED_SOURCE_OPTION", version=6)

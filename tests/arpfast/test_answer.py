@@ -8,7 +8,21 @@ import pytest
 
 from arpfast.answer import MEANINGS, Outcome, Table, Verdict, announcement, answer, probe, question
 from arpfast.spans import Spans
-from tests.arpfast.scene import ALL_NODES, HIM4, HIM6, LINK, OWN4, OWN6, PROXY4, TABLE, TENTATIVE4, ask, reply, verdict
+from tests.arpfast.scene import (
+    ALL_NODES,
+    HIM4,
+    HIM6,
+    LINK,
+    OWN4,
+    OWN6,
+    PROXY4,
+    PROXY6,
+    TABLE,
+    TENTATIVE4,
+    ask,
+    reply,
+    verdict,
+)
 from tests.arpfast.wire import BROADCAST, HIS_MAC, KIN_MAC, OUR_MAC, ZERO, arp, ip, na, ns, option
 
 MALFORMED = {
@@ -90,6 +104,12 @@ MALFORMED = {
     "target multicast, though proxied": (ns(HIM6, "ff02::1"), "BAD_TARGET"),
     "target unspecified, though proxied": (ns(HIM6, "::"), "BAD_TARGET"),
     "target ::1, though proxied": (ns(HIM6, "::1"), "BAD_TARGET"),
+    "target IPv4-mapped, though proxied": (ns(HIM6, "::ffff:192.0.2.10"), "BAD_TARGET"),
+    "source IPv4-mapped": (ns("::ffff:192.0.2.99", OWN6), "BAD_SENDER"),
+    "to another host's address": (ns(HIM6, OWN6, destination=ip("2001:db8::11")), "BAD_DESTINATION"),
+    "to another address of ours": (ns(HIM6, PROXY6, destination=ip(OWN6)), "BAD_DESTINATION"),
+    "to the unspecified address": (ns(HIM6, OWN6, destination=ip("::")), "BAD_DESTINATION"),
+    "to a group of the host alone": (ns(HIM6, OWN6, destination=ip("ff01::1")), "BAD_DESTINATION"),
     "detection to all nodes": (ns("::", OWN6, slla=None, destination=ALL_NODES), "BAD_DESTINATION"),
     "detection to the address itself": (ns("::", OWN6, slla=None, destination=ip(OWN6)), "BAD_DESTINATION"),
     "detection with a link-layer address": (ns("::", OWN6), "UNEXPECTED_SOURCE_OPTION"),

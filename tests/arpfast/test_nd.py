@@ -88,6 +88,11 @@ def test_rfc4861_7_2_3_unicast_nud_solicitation_without_option() -> None:
     assert reply(ns("2001:db8::99", OWN6, slla=None)) == advertised(OWN6, "2001:db8::99")
 
 
+def test_rfc4861_4_3_a_solicitation_to_any_group_of_the_link_is_answered() -> None:
+    for group in (ALL_NODES, ip("ff02::2"), group_of(HIM6)):
+        assert reply(ns(HIM6, OWN6, destination=group)) == advertised(OWN6)
+
+
 def test_rfc4861_7_2_4_answer_goes_to_the_source_option() -> None:
     assert reply(ns(HIM6, OWN6, mac=KIN_MAC))[:6] == HIS_MAC
 
