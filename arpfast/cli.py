@@ -6,6 +6,7 @@ single lines on standard error.
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -335,6 +336,7 @@ def _show(table: str, result: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command, turning every foreseen error into its line and status."""
+    _want_text()
     try:
         cli.main(prog_name="arpfast", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -357,6 +359,18 @@ def main() -> None:
         if not isinstance(error, Refused | Unreachable):
             raise
         _fail(1, *str(error).splitlines())
+
+
+def _want_text() -> None:
+    """Refuse what no log and no reply could repeat, and let no output fail for the terminal's sake."""
+    import os  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    given = [value for name, value in os.environ.items() if name.startswith("ARPFAST_")]
+    for text in (*sys.argv[1:], *given):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            _fail(2, f"expected {sys.getfilesystemencoding()} text, not {text!r}")
 
 
 def _fail(status: int, *lines: str) -> None:

@@ -80,6 +80,8 @@ class Desk:
     def explain(self, text: str) -> dict[str, Any]:
         """All about one address. Raises Refused if it is none."""
         try:
+            if "%" in text:
+                raise ValueError  # a zone, which no address of ours has
             address = ip_address(text)
         except ValueError:
             raise Refused(f"expected a single address, not {text!r}") from None

@@ -62,7 +62,7 @@ def _ago(unix_s: float | None) -> str:
 
 def _count(number: int) -> str:
     """Thousands apart; what a /64 holds as a power."""
-    return f"{number:,}".replace(",", "\u202f") if number < 10**12 else f"2^{number.bit_length() - 1}"
+    return f"{number:,}".replace(",", " ") if number < 10**12 else f"2^{number.bit_length() - 1}"
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

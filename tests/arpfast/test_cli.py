@@ -94,6 +94,34 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], said: str) -
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        ([b"explain", b"\xff"], {}),
+        ([b"run", b"-c", b"/\xff.yaml"], {}),
+        ([b"check"], {b"ARPFAST_CONFIG": b"/\xff.yaml"}),
+    ],
+)
+def test_what_is_no_text_is_refused(arguments: list[bytes], environment: dict[bytes, bytes]) -> None:
+    told = subprocess.run(
+        [os.fsencode(ARPFAST), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environb, **environment},
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("arpfast: expected utf-8 text, not '")
+    assert "udcff" in told.stderr
+
+
+def test_a_terminal_without_unicode_loses_letters_and_nothing_else() -> None:
+    told = arpfast("check", "192.0.2.1", "-i", "nichts\u00e4hnliches", PYTHONIOENCODING="ascii")
+    assert "nichts?hnliches" in told.stdout
+    assert told.stderr == ""
+
+
 def test_all_problems_of_a_file_are_told(tmp_path: Path) -> None:
     path = tmp_path / "f.yaml"
     path.write_text("adresses: []\nconflict: maybe\n")

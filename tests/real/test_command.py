@@ -132,6 +132,8 @@ def test_explain(stage: Stage) -> None:
     assert "not among the addresses to answer for" in stage.run("explain", "192.0.2.99").stdout
     refused = stage.run("explain", "192.0.2.0/24")
     assert (refused.status, refused.stderr) == (1, "arpfast: expected a single address, not '192.0.2.0/24'\n")
+    zoned = stage.run("explain", "fe80::1%eth0")
+    assert (zoned.status, zoned.stderr) == (1, "arpfast: expected a single address, not 'fe80::1%eth0'\n")
     end(process)
 
 
