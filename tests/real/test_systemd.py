@@ -1,0 +1,211 @@
+"""The unit under a real systemd: process 1 of its own namespaces in a lab host, which knows nothing but our unit.
+
+The unit is used as it is; a drop-in beside it says where the command lies here, for the sandbox would hide that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from lab import Finished, Lab, wait_until
+from tests.real.stage import ARPFAST, DEADLINE_S, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "arpfast.service"
+SYSTEMD = Path("/lib/systemd/systemd")
+TARGETS = ("basic", "sysinit", "network-pre", "network-online", "multi-user", "shutdown", "stage")
+CAP_NET_RAW, CAP_BPF = 1 << 13, 1 << 39
+SETTINGS: dict[str, Any] = {
+    "addresses": ["192.0.2.10", "2001:db8::10"],
+    "interfaces": ["eth0"],
+    "announce": {"probe": "off"},
+    "rate_limit": {"per_mac": 1000},
+}
+BOOT = """
+mount --make-rprivate /
+mount -t cgroup2 cgroup2 /mnt
+# Another run that ends may take it for one that was left
+until mkdir -p /mnt/arpfast-stage-$$ && echo $$ >/mnt/arpfast-stage-$$/cgroup.procs; do :; done
+umount /mnt
+exec unshare --pid --fork --kill-child --cgroup --mount --uts --ipc sh -euc '
+umask 022
+mount -t proc proc /proc
+umount --lazy /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tmpfs tmpfs /run
+mkdir /run/systemd
+: >"$0/console"
+mount --bind "$0/console" /dev/console
+exec env -i PATH="$PATH" container=stage SYSTEMD_UNIT_PATH="$0" "$1" \
+    --system --unit=stage.target --show-status=no --log-target=console --default-standard-output=null
+' "$0" "$@"
+"""
+
+CLEAN = """
+mount --make-rprivate /
+mount -t cgroup2 cgroup2 /mnt
+find /mnt -depth -mindepth 1 -path "/mnt/arpfast-stage-*" -type d -exec rmdir {} + 2>/dev/null || true
+test ! -e "/mnt/arpfast-stage-$0"
+"""
+"""Removes the control groups of this run, which may be in use for a moment yet, and of any that was killed."""
+
+
+def named(name: str, parent: psutil.Process) -> list[psutil.Process]:
+    """The children that run `name`; each may be gone by the time it is looked at."""
+    found = []
+    for child in parent.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child] if child.name() == name else []
+    return found
+
+
+class Systemd:
+    """A systemd with our unit, in a host with one cable."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.near, self.far = pair(lab)
+        lab.directory.chmod(0o755)
+        self.units = lab.directory / "units"
+        self.settings = lab.directory / "arpfast.yaml"
+        self.log = lab.directory / "log"
+        (self.units / "arpfast.service.d").mkdir(parents=True)
+        for name in TARGETS:
+            (self.units / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
+        shutil.copy(UNIT, self.units)
+        self.write(SETTINGS)
+        seen = " ".join({str(path) for path in (ROOT, Path(sys.base_prefix), self.settings.parent)})
+        (self.units / "arpfast.service.d" / "here.conf").write_text(
+            f"[Service]\nExecStart=\nExecStart={ARPFAST} run -c {self.settings}\n"
+            f"ExecReload=\nExecReload={ARPFAST} reload\n"
+            f"ProtectHome=tmpfs\nBindReadOnlyPaths={seen}\n"
+            f"StandardOutput=append:{self.log}\nStandardError=append:{self.log}\n"
+            "[Unit]\nStartLimitIntervalSec=0\n"
+        )
+        command = ["unshare", "--mount", "sh", "-euc", BOOT, str(self.units), str(SYSTEMD)]
+        self._boot = self.far.host.spawn(command)
+        self._systemd = wait_until(self._found, DEADLINE_S, what="systemd as process 1")[0]
+        inside = Path(f"/proc/{self._systemd.pid}/root/run/systemd/private")
+        wait_until(inside.exists, DEADLINE_S, what="a systemd that listens")
+
+    def _found(self) -> list[psutil.Process]:
+        assert self._boot.alive, self._boot.output
+        return named("systemd", psutil.Process(self._boot.pid))
+
+    def close(self) -> None:
+        """End it and all that it started."""
+        self._boot.kill()
+        clean = ["unshare", "--mount", "sh", "-euc", CLEAN, str(self._boot.pid)]
+        wait_until(lambda: self.far.host.run(clean, check=False).status == 0, DEADLINE_S, what="its end")
+
+    def write(self, settings: dict[str, Any]) -> None:
+        """What the next start or reload reads."""
+        self.settings.write_text(json.dumps(settings))
+
+    def control(self, *arguments: str, check: bool = True) -> Finished:
+        """Run systemctl beside it."""
+        inside = ["nsenter", f"--target={self._systemd.pid}", "--mount", "--pid", "--cgroup"]
+        return self.far.host.run([*inside, "systemctl", "--no-pager", *arguments], timeout_s=DEADLINE_S, check=check)
+
+    def property(self, name: str) -> str:
+        """A property of the unit."""
+        return self.control("show", "--value", f"--property={name}", "arpfast").stdout.strip()
+
+    def main(self) -> psutil.Process:
+        """The daemon, as we see it from outside."""
+        return wait_until(lambda: named("arpfast", self._systemd), DEADLINE_S, what="the daemon")[0]
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the daemon logged."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def told(self) -> str:
+        """Everything, for the message of a test that fails."""
+        return f"{self.control('status', 'arpfast', check=False).stdout}\n{self.events()}"
+
+
+@pytest.fixture(scope="module")
+def systemd(_lab_is_possible: None) -> Iterator[Systemd]:
+    with Lab() as lab:
+        scene = Systemd(lab)
+        try:
+            scene.control("start", "arpfast")
+            yield scene
+        finally:
+            scene.close()
+
+
+def test_it_is_started_when_it_answers(systemd: Systemd) -> None:
+    assert systemd.property("ActiveState") == "active", systemd.told()
+    assert systemd.property("StatusText") == "answering for 2 addresses on eth0"
+    for address in SETTINGS["addresses"]:
+        assert systemd.near.host.resolve(address, deadline_s=DEADLINE_S) == systemd.far.mac, systemd.told()
+
+
+def test_the_sandbox_lets_the_filter_and_the_guard_in(systemd: Systemd) -> None:
+    assert [event for event in systemd.events() if event["level"] != "info"] == []
+    inside = ["nsenter", f"--target={systemd.main().pid}", "--mount", str(ARPFAST), "status", "--json"]
+    told = json.loads(systemd.far.host.run(inside, timeout_s=DEADLINE_S).stdout)["filter"]
+    assert (told["kind"], told["unfiltered"], told["unguarded"]) == ("ebpf", 0, 0)
+
+
+def test_nothing_is_kept_but_what_answering_takes(systemd: Systemd) -> None:
+    for task in Path(f"/proc/{systemd.main().pid}/task").iterdir():
+        found = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        assert "0" not in found["Uid"].split()
+        assert int(found["CapEff"], 16) == int(found["CapPrm"], 16) == CAP_NET_RAW | CAP_BPF
+        assert int(found["CapAmb"], 16) == int(found["CapInh"], 16) == 0
+        assert found["NoNewPrivs"].strip() == "1"
+        assert found["Seccomp"].strip() == "2"
+
+
+def test_reload_waits_for_the_verdict(systemd: Systemd) -> None:
+    systemd.write({**SETTINGS, "addresses": [*SETTINGS["addresses"], "192.0.2.11"]})
+    systemd.control("reload", "arpfast")
+    assert systemd.property("StatusText") == "answering for 3 addresses on eth0"
+    systemd.write({"addresses": ["x"]})
+    assert systemd.control("reload", "arpfast", check=False).status != 0
+    assert "the settings file is refused" in systemd.property("StatusText")
+    assert systemd.property("ActiveState") == "active"
+    systemd.write(SETTINGS)
+    systemd.control("reload", "arpfast")
+    assert systemd.property("StatusText") == "answering for 2 addresses on eth0"
+
+
+def test_one_that_hangs_is_killed_and_started_again(systemd: Systemd) -> None:
+    impatient = systemd.units / "arpfast.service.d" / "impatient.conf"
+    impatient.write_text("[Service]\nWatchdogSec=1s\n")
+    systemd.control("daemon-reload")
+    systemd.control("restart", "arpfast")
+    hung = systemd.main()
+    hung.send_signal(signal.SIGSTOP)
+
+    def another() -> bool:
+        return systemd.property("ActiveState") == "active" and systemd.main().pid != hung.pid
+
+    wait_until(another, DEADLINE_S, what="a new daemon")
+    assert int(systemd.property("NRestarts")) >= 1
+    assert systemd.near.host.resolve("192.0.2.10", deadline_s=DEADLINE_S) == systemd.far.mac
+    impatient.unlink()
+    systemd.control("daemon-reload")
+    systemd.control("restart", "arpfast")
+
+
+def test_stop_ends_it_in_order(systemd: Systemd) -> None:
+    systemd.control("start", "arpfast")
+    systemd.control("stop", "arpfast")
+    assert systemd.property("Result") == "success", systemd.told()
+    assert systemd.events()[-1]["event"] == "stopped"
+    systemd.control("start", "arpfast")
