@@ -92,13 +92,24 @@ class Outbox:
     """
 
     def __init__(self, agenda: Agenda, rate_per_s: float) -> None:
-        """`rate_per_s` is the thread's."""
+        """`rate_per_s` is the thread's, as is what `set_rate` is told."""
         self.rate_per_s = rate_per_s
         self._agenda = agenda
         self._parcels: deque[Parcel] = deque()
         self._busy_until = 0.0
-        self._waiting = False
+        self._wake_at: float | None = None
+        self._leaving: deque[tuple[float, Action]] = deque()
         self._messages: list[Message] = []
+
+    def set_rate(self, rate_per_s: float, now: float) -> None:
+        """The thread sends at this rate from now on, also what it was given before."""
+        slower, self.rate_per_s = self.rate_per_s / rate_per_s, rate_per_s
+        self._busy_until = now + max(0.0, self._busy_until - now) * slower
+        leaving, self._leaving = self._leaving, deque()
+        for due, then in leaving:
+            self._left_at(now + max(0.0, due - now) * slower, then)
+        self._wake_at = None
+        self._pump(now)
 
     def put(self, parcel: Parcel, now: float, *, urgent: bool = False) -> None:
         """Let it leave in its turn, or before all others."""
@@ -115,20 +126,29 @@ class Outbox:
         return iter(self._parcels)
 
     def _wake(self, now: float) -> None:
-        self._waiting = False
-        self._pump(now)
+        if self._wake_at is not None and self._wake_at <= now:
+            self._wake_at = None
+            self._pump(now)
+
+    def _left_at(self, due: float, then: Action) -> None:
+        self._leaving.append((due, then))
+        self._agenda.at(due, self._left)
+
+    def _left(self, now: float) -> None:
+        while self._leaving and self._leaving[0][0] <= now:
+            self._leaving.popleft()[1](now)
 
     def _pump(self, now: float) -> None:
-        if self._waiting:
+        if self._wake_at is not None:
             return
         ahead = max(1, int(self.rate_per_s * QUEUED_S))
         while self._parcels:
             self._busy_until = max(self._busy_until, now)
             room = ahead - int((self._busy_until - now) * self.rate_per_s)
             if room <= 0:
-                self._waiting = True
                 # Half empty before it is filled again: not a wake-up a frame.
-                self._agenda.at(max(self._busy_until - QUEUED_S / 2, now + 0.001), self._wake)
+                self._wake_at = max(self._busy_until - QUEUED_S / 2, now + 0.001)
+                self._agenda.at(self._wake_at, self._wake)
                 return
             parcel = self._parcels[0]
             spans, was_last = parcel.take(room)
@@ -138,4 +158,4 @@ class Outbox:
             if was_last:
                 self._parcels.popleft()
                 if parcel.then is not None:
-                    self._agenda.at(self._busy_until, parcel.then)
+                    self._left_at(self._busy_until, parcel.then)

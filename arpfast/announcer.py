@@ -63,6 +63,13 @@ class Announcer:
         self._wish = (list(answers), settings)
         self._wake.set()
 
+    def set_rate(self, rate_per_s: float) -> None:
+        """Plan by another pace. To be called just before the responder gets it: a verdict on a probe may come late,
+        never before the probe has left.
+        """
+        self._duties.set_rate(rate_per_s, time.monotonic())
+        self._wake.set()
+
     def interfaces(self, snapshot: Mapping[int, Interface]) -> None:
         """Replace the picture of this host's interfaces."""
         self._snapshot = snapshot

@@ -46,9 +46,8 @@ class Daemon:
         """Everything is open by now; nothing is wanted yet."""
         self.settings = settings
         self.responder = responder
-        self._rate_per_s = settings.config.announce.rate  # what the announcer plans by, for good
         self.filter = filter_
-        self.announcer = Announcer(responder, rate_per_s=self._rate_per_s, report=self._report)
+        self.announcer = Announcer(responder, rate_per_s=settings.config.announce.rate, report=self._report)
         self.started_unix_s = time.time()
         self._log = log
         self._watch = Watch()
@@ -180,7 +179,8 @@ class Daemon:
     def _apply(self, new: Config) -> dict[str, Any]:
         if new.log != self.settings.config.log:
             self._log = logs.logger(new.log.level, new.log.format)
-        self.responder.set_rates(rate_per_s=self._rate_per_s, limit=limit(new))
+        self.announcer.set_rate(new.announce.rate)
+        self.responder.set_rates(rate_per_s=new.announce.rate, limit=limit(new))
         self.announcer.want(*wish(new))
         differences = self.settings.replace(new)
         self._log.info("settings reloaded", **differences)

@@ -131,6 +131,10 @@ class Duties:
             if chosen_anew or index in self.presences:
                 self._arrange(interface, now)
 
+    def set_rate(self, rate_per_s: float, now: float) -> None:
+        """The responder's thread is about to keep another pace."""
+        self.office.outbox.set_rate(rate_per_s, now)
+
     def interfaces(self, snapshot: Mapping[int, Interface], now: float) -> None:
         """Replace the picture of the host."""
         before, self.snapshot = self.snapshot, snapshot

@@ -67,12 +67,6 @@ def wish(config: Config) -> tuple[list[Answer], Wish]:
     return answers, Wish(Choice(config.interfaces), announce)
 
 
-def fixed(old: Config, new: Config) -> list[str]:
-    """The fields that differ but stay as they are until a restart."""
-    changed = [name for name in FIXED if getattr(old, name) != getattr(new, name)]
-    return changed + (["announce.rate"] if old.announce.rate != new.announce.rate else [])
-
-
 class InForce:
     """What is in force now, since when, and what became of the attempts to replace it."""
 
@@ -102,7 +96,9 @@ class InForce:
         self.reloads["applied"] += 1
         self.stale = None
         self.loaded_unix_s = time.time()
-        self.needs_restart = sorted({*self.needs_restart, *fixed(old, new)})
+        self.needs_restart = sorted(
+            {*self.needs_restart, *(name for name in FIXED if getattr(old, name) != getattr(new, name))}
+        )
         return {
             "added": (new.addresses - old.addresses).size + (new.proxy - old.proxy).size,
             "removed": (old.addresses - new.addresses).size + (old.proxy - new.proxy).size,

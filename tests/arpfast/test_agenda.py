@@ -68,3 +68,33 @@ def test_what_is_urgent_leaves_before_what_waits() -> None:
     outbox.put(parcel("192.0.2.1"), 0.0, urgent=True)
     agenda.advance(agenda.next_deadline() or 0)
     assert outbox.taken()[0].span.first == 0xC0000201
+
+
+@pytest.mark.parametrize("rate_per_s", [10, 100, 10_000])
+def test_another_rate_holds_also_for_what_the_thread_was_given_before(rate_per_s: int) -> None:
+    """Of 1024 frames at 1000/s half have left after 0.512 s; the rest takes as long as the new rate says."""
+    agenda = Agenda()
+    outbox, left = Outbox(agenda, 1000), list[float]()
+    outbox.put(parcel("10.0.0.0/22", left), 0.0)
+    before = sum(frames for _, frames in run(agenda, outbox, 0.512))
+    assert 512 < before <= 614
+    outbox.set_rate(rate_per_s, 0.512)
+    handed = run(agenda, outbox, 100)
+    assert before + sum(frames for _, frames in handed) == 1024
+    assert left == pytest.approx([0.512 + 512 / rate_per_s], rel=0.01)
+    total = before
+    for at, frames in handed:
+        total += frames
+        assert total <= 512 + rate_per_s * (max(at, 0.512) - 0.512 + 0.1) + max(2, before - 512)
+
+
+def test_what_is_in_the_threads_hands_is_awaited_by_the_new_rate() -> None:
+    agenda = Agenda()
+    outbox, left = Outbox(agenda, 1000), list[float]()
+    outbox.put(parcel("10.0.0.0-10.0.0.49", left), 0.0)
+    outbox.put(parcel("192.0.2.1", left), 0.0)
+    outbox.set_rate(10, 0.01)
+    agenda.advance(4)
+    assert left == []
+    run(agenda, outbox, 10)
+    assert left == pytest.approx([4.01, 4.11])

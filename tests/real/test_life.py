@@ -5,6 +5,7 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import psutil
 import pytest
 
 from arpfast.control import Refused, Unreachable
-from lab import Lab, wait_until
-from tests.real.stage import ARPFAST, DEADLINE_S, Daemon, pair
+from lab import Arp, Lab, wait_until
+from tests.real.stage import ARPFAST, DEADLINE_S, Daemon, pair, received
 
 CAP_NET_RAW, CAP_BPF = 1 << 13, 1 << 39
 
@@ -135,6 +136,21 @@ def test_a_file_that_is_gone_leaves_the_settings_in_force(scene: Scene) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         scene.daemon.ask("reload")
     assert scene.answers("192.0.2.10")
+    scene.daemon.change(scene.settings)
+
+
+def test_another_rate_is_kept_at_once(scene: Scene) -> None:
+    pool = "192.0.2.64/27"
+    slow = {**scene.settings, "addresses": [*scene.settings["addresses"], pool]}
+    scene.daemon.change(slow)
+    scene.daemon.wait_phase("192.0.2.95")
+    slow["announce"] = {**slow["announce"], "rate": 20}
+    assert scene.daemon.change(slow)["needs_restart"] == []
+    with scene.near.host.capture(scene.near) as capture:
+        scene.daemon.ask("announce", pool)
+        capture.wait_for(received(Arp, spa=IPv4Address("192.0.2.95")), DEADLINE_S)
+        announced = [frame.time_ns for frame in capture.select(received(Arp, source=scene.far.mac, operation=1))]
+    assert (announced[-1] - announced[0]) / 1e9 > 0.8 * 31 / 20
     scene.daemon.change(scene.settings)
 
 
