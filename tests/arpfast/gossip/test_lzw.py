@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,5 @@ def test_a_bomb_stops_at_the_limit() -> None:
 @settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_whatever_comes_in_ends_in_bytes_or_a_refusal(stream: bytes, limit: int) -> None:
-    try:
+    with suppress(LzwError):
         assert len(decompress(stream, limit)) <= limit
-    except LzwError:
-        pass
