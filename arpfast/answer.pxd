@@ -1,9 +1,21 @@
-"""What the responder's thread shares with answer(): the C of verdict.h, table.h, answer.h, messages.h and guard.h.
+"""What the responder's thread shares with answer(): the C of its headers, and the classes that own what it reads.
 
 Only the fields that Cython code touches are declared.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "members.h" nogil:
+    enum:
+        MEMBERS_MAX
+
+    ctypedef struct members_t "struct members":
+        uint32_t mask
+        uint64_t slot[1]
+
+    uint32_t members_slots(uint32_t count) noexcept
+    void members_add(members_t *members, const uint8_t *mac) noexcept
 
 
 cdef extern from "verdict.h" nogil:
@@ -14,6 +26,7 @@ cdef extern from "verdict.h" nogil:
         VERDICT_REPLY
         VERDICT_CONFLICT
         VERDICT_TAKEN
+        VERDICT_RIVAL
         VERDICT_CONFIRMED
         VERDICT_LOOPED
         VERDICT_TENTATIVE
@@ -27,6 +40,7 @@ cdef extern from "verdict.h" nogil:
         uint8_t kin[32][6]
         uint8_t link_local[16]
         uint8_t has_link_local
+        const members_t *members
         uint8_t nonce[6]
 
     ctypedef struct outcome_t "struct outcome":
@@ -87,5 +101,10 @@ cdef class Table:
     cdef table_t *table  # never written once built; freed with the object
 
 
+cdef class Members:
+    cdef members_t *members  # likewise
+
+
 cdef class Link:
     cdef link_t link
+    cdef Members members  # what `link` points to

@@ -9,31 +9,32 @@ class Verdict(IntEnum):
     REPLY = 0
     CONFLICT = 1
     TAKEN = 2
-    CONFIRMED = 3
-    LOOPED = 4
-    TENTATIVE = 5
-    NOT_OURS = 6
-    NOT_FOR_US = 7
-    NOT_REQUEST = 8
-    PROXY_PROBE = 9
-    OTHER_PROTOCOL = 10
-    TAGGED = 11
-    SHORT = 12
-    NOT_ARP = 13
-    NOT_ND = 14
-    BAD_HOP_LIMIT = 15
-    BAD_CODE = 16
-    BAD_LENGTH = 17
-    BAD_CHECKSUM = 18
-    BAD_OPTION = 19
-    MANY_OPTIONS = 20
-    BAD_SENDER = 21
-    BAD_TARGET = 22
-    BAD_DESTINATION = 23
-    UNEXPECTED_SOURCE_OPTION = 24
-    BAD_SOLICITED_FLAG = 25
-    NO_ROOM = 26
-    LIMITED = 27
+    RIVAL = 3
+    CONFIRMED = 4
+    LOOPED = 5
+    TENTATIVE = 6
+    NOT_OURS = 7
+    NOT_FOR_US = 8
+    NOT_REQUEST = 9
+    PROXY_PROBE = 10
+    OTHER_PROTOCOL = 11
+    TAGGED = 12
+    SHORT = 13
+    NOT_ARP = 14
+    NOT_ND = 15
+    BAD_HOP_LIMIT = 16
+    BAD_CODE = 17
+    BAD_LENGTH = 18
+    BAD_CHECKSUM = 19
+    BAD_OPTION = 20
+    MANY_OPTIONS = 21
+    BAD_SENDER = 22
+    BAD_TARGET = 23
+    BAD_DESTINATION = 24
+    UNEXPECTED_SOURCE_OPTION = 25
+    BAD_SOLICITED_FLAG = 26
+    NO_ROOM = 27
+    LIMITED = 28
 
 MEANINGS: dict[Verdict, str]
 
@@ -56,6 +57,9 @@ class Table:
     def words(self) -> bytes: ...
     def find(self, address: IPv4Address | IPv6Address) -> Kind | None: ...
 
+class Members:
+    def __new__(cls, macs: Iterable[bytes] = ()) -> Self: ...
+
 class Link:
     def __new__(
         cls,
@@ -65,6 +69,7 @@ class Link:
         link_local: bytes | None = None,
         kin: Iterable[bytes] = (),
         nonce: bytes = b"",
+        members: Members | None = None,
     ) -> Self: ...
     @property
     def mac(self) -> bytes: ...

@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.long cimport PyLong_AsUnsignedLongLong
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from enum import IntEnum
@@ -155,10 +155,33 @@ cdef int put(uint8_t *field, bytes value, Py_ssize_t length, str name) except -1
     return 0
 
 
+cdef class Members:
+    """The hardware addresses of our ring's other members. Immutable."""
+
+    def __cinit__(self, macs=()):
+        cdef uint32_t slots
+        macs = frozenset(macs)
+        if len(macs) > MEMBERS_MAX:
+            raise ValueError(f"expected at most {MEMBERS_MAX} hardware addresses of members, not {len(macs)}")
+        slots = members_slots(len(macs))
+        self.members = <members_t *>calloc(1, sizeof(members_t) + slots * sizeof(uint64_t))
+        if self.members is NULL:
+            raise MemoryError("no memory for the members")
+        self.members.mask = slots - 1
+        for mac in macs:
+            if len(mac) != 6:
+                raise ValueError(f"expected 6 bytes of a member's mac, not {len(mac)}")
+            members_add(self.members, <const uint8_t *>PyBytes_AS_STRING(mac))
+
+    def __dealloc__(self):
+        free(self.members)
+
+
 cdef class Link:
     """One interface of ours, as answer() sees it. Immutable."""
 
-    def __cinit__(self, bytes mac not None, *, bint router=False, bytes link_local=None, kin=(), bytes nonce=b""):
+    def __cinit__(self, bytes mac not None, *, bint router=False, bytes link_local=None, kin=(), bytes nonce=b"",
+                  Members members=None):
         memset(&self.link, 0, sizeof(self.link))
         put(self.link.mac, mac, 6, "mac")
         self.link.router = router
@@ -173,6 +196,9 @@ cdef class Link:
             self.link.kin_count += 1
         if nonce:
             put(self.link.nonce, nonce, 6, "nonce")
+        if members is not None:
+            self.members = members
+            self.link.members = members.members
 
     @property
     def mac(self):

@@ -13,8 +13,7 @@ static inline int arp_is_host(uint32_t address) {
 /* What a sender's claim to have `spa` means: no verdict (VERDICT_COUNT) if that is not ours to contest. */
 static inline enum verdict arp_claim(enum kind kind, const struct link *link, const uint8_t sha[6]) {
     if (kind != KIND_OWN && kind != KIND_TENTATIVE) return VERDICT_COUNT;
-    if (link_is_kin(link, sha)) return VERDICT_LOOPED;
-    return kind == KIND_OWN ? VERDICT_CONFLICT : VERDICT_TAKEN;
+    return link_claim(link, sha, kind == KIND_OWN);
 }
 
 /* Turns a request into its reply: to the requester's hardware address, on the same hardware (RFC 826). */
@@ -55,8 +54,12 @@ static inline enum verdict answer_arp(const struct table *table, const struct li
     if (op == ARP_REPLY && kind == KIND_OWN && spa != 0 && link_is_own(link, frame)) return VERDICT_CONFIRMED;
     if (op != ARP_REQUEST) return VERDICT_NOT_REQUEST;
     if (spa == 0 && kind != KIND_PROXY && link_is_kin(link, arp->sha)) return VERDICT_LOOPED;
-    /* RFC 5227 §2.1.1: two hosts that probe for one address at a time have both lost it. */
-    if (kind == KIND_TENTATIVE) return spa == 0 ? VERDICT_TAKEN : VERDICT_TENTATIVE;
+    if (kind == KIND_TENTATIVE) {
+        /* RFC 5227 §2.1.1: two hosts that probe for one address at a time have both lost it. A member's probe that is
+         * not broadcast is none: it watches whom it takes for the owner. */
+        if (spa != 0 || (link_is_member(link, arp->sha) && !mac_is_group(frame))) return VERDICT_TENTATIVE;
+        return link_claim(link, arp->sha, 0);
+    }
     if (kind == KIND_PROXY && (spa == 0 || spa == tpa)) return VERDICT_PROXY_PROBE;
     if (capacity < sizeof(struct arp_frame)) return VERDICT_NO_ROOM;
     outcome->reply_length = (uint16_t)arp_reply(link, (struct arp_frame *)frame);

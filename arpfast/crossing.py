@@ -41,6 +41,7 @@ class FactKind(IntEnum):
     CONFIRMED = 2  # an ASK was answered
     SOCKET_FAILED = 3  # a socket is dead for good: its interface is gone or has moved to another namespace
     ROOM = 4  # after `send` refused messages for this interface: half its queue is free again
+    RIVAL = 5  # another member of our ring uses, or probes for, an address that we answer for or probe
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -63,6 +64,9 @@ class Filter(Protocol):
 
     def set_limit(self, limit: RateLimit | None, /) -> None:
         """Refuse who asks more often; None: nobody."""
+
+    def set_members(self, macs: frozenset[bytes], /) -> None:
+        """Never refuse one of these for asking often. Never fails."""
 
     def set_table(self, ifindex: int, table: Table, /) -> None:
         """Refuse what does not concern an address of `table`; told before the thread has the table. Never fails."""

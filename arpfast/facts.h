@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum fact_kind { FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_KINDS };
+enum fact_kind { FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_KINDS };
 
 struct fact {
     uint64_t monotonic_ns;
@@ -54,9 +54,9 @@ struct fact_bucket {
     uint32_t tokens;
 };
 
-/* TAKEN and CONFIRMED may come as fast as a whole pool is asked for; a conflict is bad news, and needs no more than a
- * human or a state machine can take in. A probe must not go unheard because the one before it was answered: the window
- * of TAKEN is shorter than the time between two probes. */
+/* TAKEN, CONFIRMED and RIVAL may come as fast as a whole pool is asked for or announced; a conflict is bad news, and
+ * needs no more than a human or a state machine can take in. A probe must not go unheard because the one before it was
+ * answered: the window of TAKEN is shorter than the time between two probes. */
 static const struct {
     uint32_t per_s, burst;
     uint64_t window_ns;
@@ -64,6 +64,7 @@ static const struct {
     [FACT_CONFLICT] = {1000, 512, FACT_SECOND_NS},
     [FACT_TAKEN] = {20000, 1536, FACT_SECOND_NS / 20},
     [FACT_CONFIRMED] = {20000, 1536, FACT_SECOND_NS},
+    [FACT_RIVAL] = {20000, 1536, FACT_SECOND_NS},
 };
 
 struct facts {
@@ -140,7 +141,7 @@ static inline bool fact_affordable(struct facts *facts, const struct fact *fact)
     return true;
 }
 
-/* Producer: a fact that a frame caused (CONFLICT, TAKEN, CONFIRMED). */
+/* Producer: a fact that a frame caused (CONFLICT, TAKEN, CONFIRMED, RIVAL). */
 static inline void facts_heard(struct facts *facts, const struct fact *fact) {
     struct fact_memory *seen = fact_news(facts, fact);
     if (seen == NULL) return;

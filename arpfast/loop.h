@@ -150,6 +150,8 @@ static inline enum verdict judge(struct loop *loop, const struct plan_entry *ent
     enum verdict verdict = answer(entry->table, &entry->link, frame, length, capacity, outcome);
     switch (verdict) {
     case VERDICT_REPLY: {
+        /* What members ask, they ask to know that we live: never too often, and no news to anybody. */
+        if (link_is_member(&entry->link, outcome->mac)) break;
         if (loop->limited && !guard_admit(&loop->guard, outcome->mac, loop->now_ns)) return VERDICT_LIMITED;
         struct asker asker = {
             .monotonic_ns = loop->now_ns, .ifindex = entry->port->ifindex, .version = outcome->version};
@@ -163,6 +165,9 @@ static inline enum verdict judge(struct loop *loop, const struct plan_entry *ent
         break;
     case VERDICT_TAKEN:
         tell(loop, entry->port, FACT_TAKEN, outcome);
+        break;
+    case VERDICT_RIVAL:
+        tell(loop, entry->port, FACT_RIVAL, outcome);
         break;
     case VERDICT_CONFIRMED:
         tell(loop, entry->port, FACT_CONFIRMED, outcome);

@@ -12,6 +12,7 @@ cdef extern from "facts.h" nogil:
         FACT_CONFIRMED
         FACT_SOCKET_FAILED
         FACT_ROOM
+        FACT_RIVAL
         FACT_KINDS
 
     ctypedef struct fact_t "struct fact":

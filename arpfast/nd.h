@@ -47,10 +47,9 @@ static inline const uint8_t *nd_sender(const uint8_t *frame, uint32_t option) {
 }
 
 /* What a claim to have an address of ours means: VERDICT_COUNT if it is not ours to contest. */
-static inline enum verdict nd_claim(enum kind kind, int kin) {
+static inline enum verdict nd_claim(enum kind kind, const struct link *link, const uint8_t mac[6]) {
     if (kind != KIND_OWN && kind != KIND_TENTATIVE) return VERDICT_COUNT;
-    if (kin) return VERDICT_LOOPED;
-    return kind == KIND_OWN ? VERDICT_CONFLICT : VERDICT_TAKEN;
+    return link_claim(link, mac, kind == KIND_OWN);
 }
 
 /* Turns a solicitation into its advertisement (RFC 4861 §7.2.4). */
@@ -93,7 +92,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
     if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
 
     if (!detection) {
-        enum verdict claim = nd_claim(table_find6(table, asked->ipv6.source), link_is_kin(link, mac));
+        enum verdict claim = nd_claim(table_find6(table, asked->ipv6.source), link, mac);
         if (claim != VERDICT_COUNT) {
             __builtin_memcpy(outcome->address, asked->ipv6.source, 16);
             return claim;
@@ -104,7 +103,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
     __builtin_memcpy(outcome->address, asked->nd.target, 16);
     /* RFC 7527 §4.2: our own solicitation, back through a loop that may even have changed its Ethernet source. */
     if (detection && (nd_is_own_nonce(link, frame, options->nonce) || link_is_kin(link, mac))) return VERDICT_LOOPED;
-    if (kind == KIND_TENTATIVE) return detection ? VERDICT_TAKEN : VERDICT_TENTATIVE;
+    if (kind == KIND_TENTATIVE) return detection ? link_claim(link, mac, 0) : VERDICT_TENTATIVE;
     if (capacity < sizeof(struct nd_frame)) return VERDICT_NO_ROOM;
     outcome->reply_length = (uint16_t)nd_reply(link, frame, outcome->mac, kind);
     return VERDICT_REPLY;
@@ -120,7 +119,7 @@ static inline enum verdict nd_advertised(const struct table *table, const struct
     if (link_is_own(link, told->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
     if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
     enum kind kind = table_find6(table, told->nd.target);
-    enum verdict claim = nd_claim(kind, link_is_kin(link, mac));
+    enum verdict claim = nd_claim(kind, link, mac);
     if (kind != KIND_NONE) __builtin_memcpy(outcome->address, told->nd.target, 16);
     if (claim != VERDICT_COUNT) return claim;
     if (solicited && table_find6(table, told->ipv6.destination) == KIND_OWN) {

@@ -15,10 +15,10 @@ from libc.string cimport memcpy, memset
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
-from arpfast.answer cimport Link, Table, guard_rate
+from arpfast.answer cimport Link, Members, Table, guard_rate
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE,
-    MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_RIVAL, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES,
+    MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
     loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_start, loop_stop, loop_t, loop_wait_adopted,
     loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_free, port_new,
     port_open, port_orphaned, port_t, ports_alive, queue_clear, queue_length, queue_put, rates_t, ring_drops,
@@ -44,7 +44,8 @@ from arpfast.crossing import (
 __all__ = ["Asked", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
            "Responder", "Statistics", "alive"]
 
-assert [kind.value for kind in FactKind] == [FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM]
+assert [kind.value for kind in FactKind] == [
+    FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL]
 assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK]
 assert FAMILIES == 2 and FACT_KINDS == len(FactKind) and MESSAGE_KINDS == len(MessageKind)
 
@@ -137,6 +138,8 @@ cdef class Responder:
     cdef pid_t owner
     cdef uint32_t frames
     cdef rates_t rates
+    cdef Members members
+    cdef frozenset macs  # of the members
     cdef uint64_t generation
     cdef uint64_t messages_dropped
     cdef dict ports
@@ -150,6 +153,7 @@ cdef class Responder:
             raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
         self.lock = threading.Lock()
         self.ports = {}
+        self.macs = frozenset()
         self.owner = getpid()
         self.frames = ring_frames
         self.filter = filter
@@ -192,10 +196,11 @@ cdef class Responder:
             plan.entries[i].port = port.port
             plan.entries[i].table = port.table.table
             plan.entries[i].link = port.link.link
+            plan.entries[i].link.members = NULL if self.members is None else self.members.members
             i += 1
         plan.rates = self.rates
         self.generation += 1
-        held = [(port, port.table) for port in self.ports.values()]
+        held = [self.members, [(port, port.table) for port in self.ports.values()]]
         self.plan = loop_publish(self.loop, plan)
         if self.running:
             with nogil:
@@ -323,6 +328,23 @@ cdef class Responder:
             self.set_wished_rates(rate_per_s, limit)
             if self.filter is not None:
                 self.filter.set_limit(limit)
+            self.publish()
+
+    def set_members(self, macs):
+        """The hardware addresses of our ring's other members from now on, on all interfaces; at most 4096.
+
+        Their claims to our addresses are the fact RIVAL and no conflict; their questions are answered whatever the
+        limit, and not remembered. Not for this host's own: those are `kin` of `set_link`.
+        """
+        macs = frozenset(macs)
+        with self.lock:
+            self.opened()
+            if macs == self.macs:
+                return
+            members = Members(macs) if macs else None
+            if self.filter is not None:
+                self.filter.set_members(macs)
+            self.members, self.macs = members, macs
             self.publish()
 
     def drop_link(self, ifindex):

@@ -2,14 +2,15 @@
 #ifndef ARPFAST_VERDICT_H
 #define ARPFAST_VERDICT_H
 
-#include "frames.h"
+#include "members.h"
 
 /* Every verdict, with what it means: the one list from which the enum, Python's enum, the metrics and the documents
- * take their names. The first six are about addresses of ours; a verdict that does not say so stays silent. */
+ * take their names. The first seven are about addresses of ours; a verdict that does not say so stays silent. */
 #define VERDICTS(X)                                                                                                    \
     X(REPLY, "asked for an address of ours: answered")                                                                 \
     X(CONFLICT, "somebody else uses an address of ours")                                                               \
     X(TAKEN, "somebody else uses, or probes for, an address that we probe for")                                        \
+    X(RIVAL, "another member of our ring uses, or probes for, an address of ours")                                     \
     X(CONFIRMED, "a neighbour answered what we asked from an address of ours")                                         \
     X(LOOPED, "our own frame, or one of our other interfaces', came back")                                             \
     X(TENTATIVE, "asked for an address that we still probe for: silent")                                               \
@@ -42,7 +43,7 @@ enum verdict { VERDICTS(VERDICT_NAME) VERDICT_COUNT };
 
 enum { LINK_KIN = 32 };
 
-/* One interface of ours. Read-only to answer(); plain values, so it may lie in a BPF map. */
+/* One interface of ours. Read-only to answer(). */
 struct link {
     uint8_t mac[6];           /* its hardware address */
     uint8_t router;           /* whether this host forwards IPv6: the R flag */
@@ -50,7 +51,8 @@ struct link {
     uint8_t kin[LINK_KIN][6]; /* hardware addresses of our other interfaces: never a conflict */
     uint8_t link_local[16];   /* source of advertisements for proxied addresses */
     uint8_t has_link_local;
-    uint8_t nonce[6]; /* of our own duplicate address detection (RFC 7527); all zero is none */
+    const struct members *members; /* NULL: we are in no ring */
+    uint8_t nonce[6];              /* of our own duplicate address detection (RFC 7527); all zero is none */
 };
 
 static inline int link_is_own(const struct link *link, const uint8_t mac[6]) {
@@ -64,6 +66,18 @@ static inline int link_is_kin(const struct link *link, const uint8_t mac[6]) {
     for (uint32_t i = 0; i < LINK_KIN && i < link->kin_count; i++)
         if (number == mac_number(link->kin[i])) return 1;
     return 0;
+}
+
+/* Whether a hardware address is of another host of our ring. */
+static inline int link_is_member(const struct link *link, const uint8_t mac[6]) {
+    return members_have(link->members, mac);
+}
+
+/* What a claim by `mac` means to an address of this kind, own or tentative. */
+static inline enum verdict link_claim(const struct link *link, const uint8_t mac[6], int own) {
+    if (link_is_kin(link, mac)) return VERDICT_LOOPED;
+    if (link_is_member(link, mac)) return VERDICT_RIVAL;
+    return own ? VERDICT_CONFLICT : VERDICT_TAKEN;
 }
 
 /* What was learnt from a frame beside the verdict. */

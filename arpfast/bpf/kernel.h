@@ -53,10 +53,20 @@ static int hear(enum libbpf_print_level level, const char *format, va_list argum
 }
 
 /* What the object consists of: programs, then maps. */
-enum part { PART_FILTER_ARP, PART_FILTER_ND, PART_GUARD, PART_LINKS, PART_TABLES, PART_LIMITS, PART_COUNTERS, PARTS };
+enum part {
+    PART_FILTER_ARP,
+    PART_FILTER_ND,
+    PART_GUARD,
+    PART_LINKS,
+    PART_TABLES,
+    PART_LIMITS,
+    PART_MEMBERS,
+    PART_COUNTERS,
+    PARTS
+};
 
 static const char *const part_names[PARTS] = {"filter_arp", "filter_nd", "guard",   "links",
-                                              "tables",     "limits",    "counters"};
+                                              "tables",     "limits",    "members", "counters"};
 
 static int part_fd(const struct bpf_object *object, enum part part) {
     if (part >= PART_LINKS) return bpf_object__find_map_fd_by_name(object, part_names[part]);

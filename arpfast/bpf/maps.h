@@ -4,6 +4,8 @@
 
 #include <linux/types.h>
 
+#include "../members.h"
+
 enum {
     LINKS_MAX = 1024,   /* interfaces at a time; one more is merely not filtered */
     ASKERS_MAX = 16384, /* MACs remembered by the buckets; the least recently seen is forgotten */

@@ -61,6 +61,14 @@ struct {
 } limits SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, MEMBERS_MAX);
+    __type(key, __u64);   /* hardware address of a member of our ring, as an asker's */
+    __type(value, __u32); /* 1 */
+} members SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, ASKERS_MAX);
     __type(key, __u64); /* source MAC in network order, two bytes of zero */
@@ -147,12 +155,19 @@ static __always_inline int spend(__u64 *full, struct bucket bucket, __u64 now) {
     return 1;
 }
 
+/* Members ask to know that we live: who counted their questions would have them take us for dead. */
+static __always_inline int is_member(const struct head *head) {
+    __u64 mac = mac_number(head->ethernet.source);
+    return bpf_map_lookup_elem(&members, &mac) != NULL;
+}
+
 /* The policy of ../guard.h. Questions and answers of one MAC are two buckets; the common one is for questions only.
  * Newcomers get the first half of it and are not remembered if refused, so a flood of ever new MACs neither displaces
  * those whom we know nor spends their share. */
 static __always_inline int admitted(const struct head *head, enum concern concern, const struct limits *set,
                                     const struct place *place) {
     __u64 key = mac_number(head->ethernet.source) | (__u64)concern << 48, now = bpf_ktime_get_ns();
+    if (is_member(head)) return 1;
     __u64 *full = bpf_map_lookup_elem(&askers, &key);
     if (full && concern == CONCERN_TOLD && !spend(full, told_bucket, now)) return 0;
     if (full && concern == CONCERN_ASKED && set->asker.cost_ns && !place->guarded && !spend(full, set->asker, now))
@@ -275,7 +290,7 @@ int guard(struct __sk_buff *skb) {
     }
     __u64 key = mac_number(head.ethernet.source) | (__u64)CONCERN_ASKED << 48;
     __u64 *full = bpf_map_lookup_elem(&askers, &key);
-    if (!full || spend(full, set->asker, bpf_ktime_get_ns())) {
+    if (!full || is_member(&head) || spend(full, set->asker, bpf_ktime_get_ns())) {
         count(GUARD_ADMITTED);
         return GO_ON;
     }

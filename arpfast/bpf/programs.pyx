@@ -15,7 +15,7 @@ responder's own judgement stands.
 """
 
 from libc.errno cimport EINVAL, EOPNOTSUPP, EPERM
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 import os
 import threading
@@ -25,6 +25,9 @@ from arpfast.answer cimport TABLE_WORDS, Table
 from arpfast.bpf.statistics import FilterStatistics
 
 
+cdef extern from "frames.h" nogil:
+    uint64_t mac_number(const uint8_t *mac) noexcept
+
 cdef extern from "kernel.h" nogil:
     enum:
         PART_FILTER_ARP
@@ -33,6 +36,7 @@ cdef extern from "kernel.h" nogil:
         PART_LINKS
         PART_TABLES
         PART_LIMITS
+        PART_MEMBERS
         PART_COUNTERS
         PARTS
         LINKS_MAX
@@ -149,12 +153,14 @@ cdef class Filter:
     cdef dict unguarded   # ifindex -> why the guard is not attached though there is a limit
     cdef Guard guard      # None if it could not be loaded
     cdef bint limited
+    cdef frozenset members
 
     def __cinit__(self, *, limit=None):
         cdef int part, error
         for part in range(PARTS):
             self.fds[part] = -1
         self.lock = threading.RLock()
+        self.members = frozenset()
         self.places, self.tables, self.maps, self.unfiltered, self.unguarded = {}, {}, {}, {}, {}
         cdef complaint_t *complaint = complaint_new()
         if complaint is NULL:
@@ -227,6 +233,26 @@ cdef class Filter:
             self.limited = wanted.asker.cost_ns != 0
             for ifindex in self.places:
                 self.see_to_guard(ifindex)
+
+    def set_members(self, macs):
+        """Exempt these hardware addresses, of other members of our ring, from the limit; at most 4096.
+
+        Never fails: one that the kernel does not take is limited like anybody, and tried again at the next call.
+        """
+        cdef uint64_t key
+        cdef uint32_t one = 1
+        with self.lock:
+            self.opened()
+            kept = set(self.members)
+            for mac in self.members - macs:
+                key = mac_number(<const uint8_t *><const char *>mac)
+                if unset(self.fds[PART_MEMBERS], &key) == 0:
+                    kept.discard(mac)
+            for mac in macs - self.members:
+                key = mac_number(<const uint8_t *><const char *>mac)
+                if set_value(self.fds[PART_MEMBERS], &key, &one) == 0:
+                    kept.add(mac)
+            self.members = frozenset(kept)
 
     def set_table(self, ifindex, table):
         """Judge the interface's frames by `table` from now on; None: let all pass.

@@ -37,9 +37,20 @@ class Interface(NamedTuple):
     link_local: bytes | None = None
     kin: tuple[bytes, ...] = ()
     nonce: bytes = b""
+    members: tuple[bytes, ...] = ()
 
     def is_ours(self, mac: bytes) -> bool:
         return mac == self.mac or mac in self.kin
+
+    def claim(self, mac: bytes, kind: str) -> str:
+        """What it means that `mac` uses an address of ours of this kind."""
+        if kind not in {"own", "tentative"}:
+            return ""
+        if self.is_ours(mac):
+            return "LOOPED"
+        if mac in self.members:
+            return "RIVAL"
+        return "CONFLICT" if kind == "own" else "TAKEN"
 
 
 class Answered(NamedTuple):
@@ -90,9 +101,9 @@ def answer_arp(addresses: Addresses, link: Interface, frame: bytes, capacity: in
         return verdict("LOOPED")
     if not is_host_mac(sha) or (spa and not is_host_ipv4(spa)):
         return verdict("BAD_SENDER")
-    claimed = addresses.kind(4, spa) if spa and op in {1, 2} else ""
-    if claimed in {"own", "tentative"}:
-        return verdict("LOOPED" if link.is_ours(sha) else "CONFLICT" if claimed == "own" else "TAKEN", spa)
+    claimed = link.claim(sha, addresses.kind(4, spa)) if spa and op in {1, 2} else ""
+    if claimed:
+        return verdict(claimed, spa)
     if not is_host_ipv4(tpa):
         return verdict("BAD_TARGET")
     kind = addresses.kind(4, tpa)
@@ -107,7 +118,8 @@ def answer_arp(addresses: Addresses, link: Interface, frame: bytes, capacity: in
     elif spa == 0 and link.is_ours(sha):
         return verdict("LOOPED", tpa)
     elif kind == "tentative":
-        return verdict("TENTATIVE" if spa else "TAKEN", tpa)
+        watched = sha in link.members and not frame[0] & 1
+        return verdict("TENTATIVE" if spa or watched else link.claim(sha, kind), tpa)
     if capacity < 60:
         return verdict("NO_ROOM", tpa)
     reply = sha + link.mac + bytes.fromhex("0806 0001 0800 06 04 0002")
@@ -187,12 +199,6 @@ def answer_nd(addresses: Addresses, link: Interface, frame: bytes, capacity: int
     return advertised(addresses, link, frame, options)
 
 
-def claim(kind: str, ours: bool) -> str:
-    if kind not in {"own", "tentative"}:
-        return ""
-    return "LOOPED" if ours else "CONFLICT" if kind == "own" else "TAKEN"
-
-
 def solicited(
     addresses: Addresses, link: Interface, frame: bytes, options: dict[int, list[bytes]], capacity: int
 ) -> Answered:
@@ -214,7 +220,7 @@ def solicited(
         return verdict("LOOPED")
     if not is_host_mac(mac):
         return verdict("BAD_SENDER")
-    claimed = "" if detection else claim(addresses.kind(6, int.from_bytes(source, "big")), link.is_ours(mac))
+    claimed = "" if detection else link.claim(mac, addresses.kind(6, int.from_bytes(source, "big")))
     if claimed:
         return verdict(claimed, source)
     kind = addresses.kind(6, int.from_bytes(target, "big"))
@@ -225,7 +231,7 @@ def solicited(
         if link.is_ours(mac) or (any(link.nonce) and nonces[:1] == [link.nonce]):
             return verdict("LOOPED", target)
     if kind == "tentative":
-        return verdict("TAKEN" if detection else "TENTATIVE", target)
+        return verdict(link.claim(mac, kind) if detection else "TENTATIVE", target)
     if capacity < 86:
         return verdict("NO_ROOM", target)
     flags = 0x80 * link.router + 0x40 * (not detection) + 0x20 * (kind == "own")
@@ -254,7 +260,7 @@ def advertised(addresses: Addresses, link: Interface, frame: bytes, options: dic
     if not is_host_mac(mac):
         return verdict("BAD_SENDER")
     kind = addresses.kind(6, int.from_bytes(target, "big"))
-    claimed = claim(kind, link.is_ours(mac))
+    claimed = link.claim(mac, kind)
     if claimed:
         return verdict(claimed, target)
     if is_solicited and addresses.kind(6, int.from_bytes(destination, "big")) == "own":

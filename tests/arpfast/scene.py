@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from arpfast.answer import Link, Outcome, Table, Verdict, answer
+from arpfast.answer import Link, Members, Outcome, Table, Verdict, answer
 from arpfast.spans import Spans
 from tests.arpfast import reference
-from tests.arpfast.wire import KIN_MAC, OUR_MAC, ip
+from tests.arpfast.wire import KIN_MAC, MEMBER_MAC, OUR_MAC, ip
 
 NONCE = bytes.fromhex("0a0b0c0d0e0f")
 LINK_LOCAL = ip("fe80::ff:fe00:1")
-LINK = Link(OUR_MAC, link_local=LINK_LOCAL, kin=[KIN_MAC], nonce=NONCE)
+LINK = Link(OUR_MAC, link_local=LINK_LOCAL, kin=[KIN_MAC], nonce=NONCE, members=Members([MEMBER_MAC]))
 ALL_NODES = ip("ff02::1")
 HIM4, HIM6 = "192.0.2.99", "fe80::99"
 OWN4, OWN6 = "192.0.2.10", "2001:db8::10"
@@ -24,7 +24,7 @@ ADDRESSES = reference.Addresses(
 )
 
 TABLE = Table(*ADDRESSES)
-INTERFACE = reference.Interface(OUR_MAC, link_local=LINK_LOCAL, kin=(KIN_MAC,), nonce=NONCE)
+INTERFACE = reference.Interface(OUR_MAC, link_local=LINK_LOCAL, kin=(KIN_MAC,), nonce=NONCE, members=(MEMBER_MAC,))
 
 
 def ask(frame: bytes, link: Link = LINK) -> Outcome:

@@ -23,9 +23,9 @@ from tests.arpfast.scene import (
     TENTATIVE4,
     TENTATIVE6,
 )
-from tests.arpfast.wire import BROADCAST, HIS_MAC, KIN_MAC, OUR_MAC, ZERO, arp, ip, na, ns, option
+from tests.arpfast.wire import BROADCAST, HIS_MAC, KIN_MAC, MEMBER_MAC, OUR_MAC, ZERO, arp, ip, na, ns, option
 
-MACS = st.sampled_from([HIS_MAC, HIS_MAC, OUR_MAC, KIN_MAC, ZERO, BROADCAST])
+MACS = st.sampled_from([HIS_MAC, HIS_MAC, OUR_MAC, KIN_MAC, MEMBER_MAC, ZERO, BROADCAST])
 IPV4 = st.sampled_from([OWN4, HIM4, TENTATIVE4, PROXY4, "0.0.0.0", "224.0.0.1", "127.0.0.1", "255.255.255.255"])
 IPV6 = st.sampled_from([OWN6, HIM6, TENTATIVE6, PROXY6, "::", "::1", "ff02::1", "::5"])
 OPTIONS = st.lists(

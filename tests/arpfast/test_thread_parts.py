@@ -12,6 +12,7 @@ from lab.waiting import wait_readable
 
 SECOND_NS = 1_000_000_000
 CONFLICT, TAKEN, CONFIRMED = range(3)
+RIVAL = 5
 HERE = Path(__file__).parent
 
 
@@ -113,9 +114,10 @@ def test_a_flood_over_many_addresses_is_held_to_its_rate_and_counted(facts: Fact
     assert told + facts.lost == 20_000
 
 
-def test_questions_about_a_whole_pool_may_be_confirmed_at_once(facts: Facts) -> None:
+@pytest.mark.parametrize("kind", [CONFIRMED, RIVAL])
+def test_questions_about_a_whole_pool_may_be_confirmed_and_all_of_it_announced_at_once(facts: Facts, kind: int) -> None:
     for number in range(4000):
-        facts.heard(SECOND_NS + number * 50_000, CONFIRMED, address=number)
+        facts.heard(SECOND_NS + number * 50_000, kind, address=number)
         if number % 500 == 0:
             facts.told()
     assert facts.lost == 0

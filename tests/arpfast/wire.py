@@ -8,6 +8,7 @@ from tests.arpfast.reference import internet_checksum, pseudo_header
 
 OUR_MAC = bytes.fromhex("020000000001")
 KIN_MAC = bytes.fromhex("020000000002")
+MEMBER_MAC = bytes.fromhex("020000000003")
 HIS_MAC = bytes.fromhex("020000000099")
 BROADCAST = b"\xff" * 6
 ZERO = bytes(6)

@@ -20,6 +20,8 @@
 
 static const uint8_t OUR_MAC[6] = {2, 0, 0, 0, 0, 1};
 
+static struct members members = {.mask = 1, .slot = {0, 0}}; /* filled by build() */
+
 static struct link links[2] = {
     {.mac = {2, 0, 0, 0, 0, 1}},
     {.mac = {2, 0, 0, 0, 0, 1},
@@ -28,7 +30,8 @@ static struct link links[2] = {
      .kin = {{2, 0, 0, 0, 0, 2}},
      .link_local = {0xfe, 0x80, [15] = 1},
      .has_link_local = 1,
-     .nonce = {10, 11, 12, 13, 14, 15}},
+     .nonce = {10, 11, 12, 13, 14, 15},
+     .members = &members},
 };
 
 static struct table *table;
@@ -45,6 +48,7 @@ static void build(void) {
     struct intervals ipv4[4] = {[KIND_OWN] = {own4, 1}, [KIND_PROXY] = {proxy4, 2}, [KIND_TENTATIVE] = {tentative4, 1}};
     struct intervals ipv6[4] = {[KIND_OWN] = {own6, 1}, [KIND_PROXY] = {proxy6, 3}, [KIND_TENTATIVE] = {tentative6, 1}};
     table = table_build(ipv4, ipv6);
+    members_add(&members, (const uint8_t[6]){2, 0, 0, 0, 0, 3});
     REQUIRE(table);
 }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SO_ATTACH_BPF = 50
 HIS = Mac("02:00:00:00:00:99")
 OTHER = Mac("02:00:00:00:00:77")
-WANTED = {Verdict.REPLY, Verdict.CONFLICT, Verdict.TAKEN, Verdict.CONFIRMED, Verdict.TENTATIVE}
+WANTED = {Verdict.REPLY, Verdict.CONFLICT, Verdict.TAKEN, Verdict.RIVAL, Verdict.CONFIRMED, Verdict.TENTATIVE}
 LIMIT = RateLimit(per_mac_per_s=1, burst=5, total_per_s=1_000_000)
 
 
@@ -253,6 +253,17 @@ def test_limit_in_all_keeps_half_for_those_we_know(sieve: Sieve) -> None:
     strangers = [sieve.asks(own, bytes([2, 1, 1, 1, 1, i])) for i in range(200)]
     assert 3 <= strangers.count(True) < 100
     assert sieve.asks(own, OTHER)
+
+
+def test_members_are_never_too_many(sieve: Sieve) -> None:
+    own = IPv4Address(OWN4)
+    sieve.filter.set_limit(LIMIT)
+    sieve.filter.set_members(frozenset({HIS}))
+    assert all(sieve.asks(own) for _ in range(50))
+    assert [sieve.asks(own, OTHER) for _ in range(50)].count(True) == 5
+    sieve.filter.set_members(frozenset({OTHER}))
+    assert [sieve.asks(own) for _ in range(50)].count(True) == 5
+    assert all(sieve.asks(own, OTHER) for _ in range(50))
 
 
 # Privileges

@@ -115,6 +115,19 @@ def test_the_guard_refuses_excess_and_nothing_else(cable: tuple[Link, Link], *, 
     far.host.call(filter_.close)
 
 
+def test_the_guard_lets_members_ask(cable: tuple[Link, Link]) -> None:
+    near, far = cable
+    filter_ = Filter(limit=LIMIT)
+    filter_.set_members(frozenset({HIS}))
+    far.host.call(filter_.set_table, far.index, TABLE)
+    with listen(far, filter_, 4) as reader:
+        near.host.inject(near, *[Arp.request(HIS, HIM4, OWN4).encode()] * 100)
+        wait_until(lambda: filter_.statistics().passed == 100, what="all of them pass")
+        assert len(heard(reader)) == 100
+    assert filter_.statistics().guard_limited == 0
+    far.host.call(filter_.close)
+
+
 def test_the_guard_comes_with_the_limit_and_goes_with_it(cable: tuple[Link, Link]) -> None:
     _, far = cable
     filter_, stranger = Filter(), Filter(limit=LIMIT)
@@ -156,6 +169,7 @@ def test_the_guard_follows_an_interface_made_anew(lab: Lab) -> None:
 
 
 HOLD = """
+import signal
 import sys
 from arpfast.answer import Table
 from arpfast.bpf.programs import Filter
@@ -164,7 +178,7 @@ from arpfast.spans import Spans
 filter = Filter(limit=RateLimit(per_mac_per_s=1, burst=5, total_per_s=100))
 filter.set_table(int(sys.argv[1]), Table(own=Spans.parse("192.0.2.1")))
 print(filter.statistics().unguarded, flush=True)
-sys.stdin.read()
+signal.pause()
 """
 
 

@@ -380,6 +380,22 @@ def test_the_limit_spares_the_polite(stage: Stage) -> None:
         assert stage.far.host.resolve(OURS[0]) == stage.near.mac
 
 
+def test_a_member_is_a_rival_is_never_limited_and_no_asker(stage: Stage) -> None:
+    stage.responder.set_rates(rate_per_s=20_000, limit=RateLimit(per_mac_per_s=1, burst=1, total_per_s=0))
+    stage.responder.set_members([STRANGER])
+    stage.far.host.inject(stage.far, *[request()] * 100)
+    stage.wait_verdict(Verdict.REPLY, 100)
+    assert stage.responder.asked(4, int(IPv4Address(OURS[0]))) is None
+    stage.far.host.inject(stage.far, Arp.request(STRANGER, OURS[0], OURS[0]).encode())
+    fact = stage.wait_fact(FactKind.RIVAL)
+    assert (fact.ifindex, fact.version, fact.address, fact.mac) == (
+        stage.near.index, 4, int(IPv4Address(OURS[0])), STRANGER,
+    )  # fmt: skip
+    stage.responder.set_members([])
+    stage.far.host.inject(stage.far, Arp.request(STRANGER, OURS[0], OURS[0]).encode())
+    assert stage.wait_fact(FactKind.CONFLICT).mac == STRANGER
+
+
 def test_the_limit_changes_while_it_runs(stage: Stage) -> None:
     stage.responder.set_rates(rate_per_s=20_000, limit=RateLimit(per_mac_per_s=1, burst=1, total_per_s=0))
     stage.far.host.inject(stage.far, *[request()] * 100)
