@@ -35,6 +35,7 @@ class Verdict(IntEnum):
     BAD_SOLICITED_FLAG = 26
     NO_ROOM = 27
     LIMITED = 28
+    FROZEN = 29
 
 MEANINGS: dict[Verdict, str]
 

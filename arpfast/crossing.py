@@ -42,18 +42,20 @@ class FactKind(IntEnum):
     SOCKET_FAILED = 3  # a socket is dead for good: its interface is gone or has moved to another namespace
     ROOM = 4  # after `send` refused messages for this interface: half its queue is free again
     RIVAL = 5  # another member of our ring uses, or probes for, an address that we answer for or probe
+    FROZEN = 6  # the thread stood still for longer than its lease: it is silent until `resume`
 
 
 class Fact(Struct, frozen=True, gc=False):
     """One rare event, with who caused it."""
 
     kind: FactKind
-    ifindex: int
+    ifindex: int  # 0 for FROZEN
     version: Version  # for SOCKET_FAILED and ROOM: 4 for the ARP socket, 6 for the IPv6 one
-    address: int  # ours, that it is about; 0 for SOCKET_FAILED and ROOM
-    mac: bytes  # of the sender; zeros for SOCKET_FAILED and ROOM
+    address: int  # ours, that it is about; 0 for SOCKET_FAILED, ROOM and FROZEN
+    mac: bytes  # of the sender; zeros for SOCKET_FAILED, ROOM and FROZEN
     monotonic_ns: int  # on the clock of `time.monotonic_ns`
     error: int = 0  # SOCKET_FAILED: the errno
+    span_ns: int = 0  # FROZEN: how long the thread stood still
 
 
 class Filter(Protocol):
@@ -102,6 +104,7 @@ class LinkStatistics(Struct, frozen=True):
     send_errors: int  # replies and messages that the kernel refused to send
     socket_errors: int  # times a socket reported an error: an interface that went down, mostly
     queued: int  # messages that wait to be sent
+    withheld: int = 0  # frames of messages that a freeze kept from being sent
 
 
 class Statistics(Struct, frozen=True):
@@ -110,3 +113,5 @@ class Statistics(Struct, frozen=True):
     links: tuple[LinkStatistics, ...]
     facts_lost: int  # facts that a flood kept from Python
     messages_dropped: int  # messages that waited for an interface which was dropped
+    frozen: bool = False  # the thread is silent until `resume`
+    freezes: int = 0  # times that it became so

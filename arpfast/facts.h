@@ -18,12 +18,22 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum fact_kind { FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_KINDS };
+enum fact_kind {
+    FACT_CONFLICT,
+    FACT_TAKEN,
+    FACT_CONFIRMED,
+    FACT_SOCKET_FAILED,
+    FACT_ROOM,
+    FACT_RIVAL,
+    FACT_FROZEN,
+    FACT_KINDS
+};
 
 struct fact {
     uint64_t monotonic_ns;
+    uint64_t span_ns; /* FROZEN: how long */
     uint32_t ifindex;
-    int32_t error;
+    int32_t error; /* SOCKET_FAILED: the errno; FROZEN: which one it is, from 1 on */
     uint8_t kind;
     uint8_t version;
     uint8_t mac[6];
@@ -87,6 +97,11 @@ static inline bool facts_open(struct facts *facts) {
 static inline void facts_lose(struct facts *facts, const struct fact *fact) {
     __atomic_store_n(&facts->lost, facts->lost + 1, __ATOMIC_RELAXED);
     if (fact->kind == FACT_TAKEN) __atomic_store_n(&facts->taken_lost, facts->taken_lost + 1, __ATOMIC_RELAXED);
+}
+
+/* Producer: whether a fact that no frame caused would be taken. */
+static inline bool facts_room(const struct facts *facts) {
+    return facts->head - __atomic_load_n(&facts->tail, __ATOMIC_ACQUIRE) < FACTS_SIZE;
 }
 
 /* Producer: queues, unless full. Does not wake anybody. */

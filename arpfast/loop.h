@@ -8,67 +8,12 @@
  *
  * A pass looks at each ring once and takes up to BATCH frames from it. Replies are written over the requests, in the
  * ring, and sent by one sendmmsg; then the slots go back to the kernel. When no ring had anything, the thread sleeps
- * in ppoll, without a timeout unless messages wait for their pace: an idle responder wakes for nothing. */
+ * in ppoll, without a timeout unless messages wait for their pace or there is a lease (lease.h): an idle responder
+ * wakes for nothing. */
 #ifndef ARPFAST_LOOP_H
 #define ARPFAST_LOOP_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <time.h>
-
-#include "answer.h"
-#include "asked.h"
-#include "facts.h"
-#include "guard.h"
-#include "plan.h"
-
-enum {
-    BATCH = 64,
-    AHEAD = 8,
-    LONG_FRAME = 1 << 16,
-    PASSES_WITHOUT_POLL = 256,
-    REFUSALS = 4,   /* by the kernel, in one batch; what is left of the batch is not tried */
-    FRUITLESS = 64, /* wake-ups in a row for nothing, before the thread slows down */
-    INQUESTS = 16
-};
-
-#define INQUEST_NS 64000000u /* between two looks at whether sockets that reported an error are orphans */
-
-#define FOREVER UINT64_MAX
-
-struct loop {
-    struct plan *wish; /* published by Python */
-    uint64_t adopted;  /* generation, published by the thread */
-    uint32_t stop;
-    int bell; /* eventfd: Python has changed something */
-    int echo; /* eventfd: the thread has adopted a plan, or ends */
-    pthread_t thread;
-    struct asked asked;
-    struct facts facts;
-
-    _Alignas(64) struct plan *plan; /* from here on the thread's own */
-    uint64_t now_ns;
-    uint64_t beats; /* passes of the thread; Python reads it to know that it lives */
-    uint32_t turn;  /* the entry that sends first */
-    struct pace pace;
-    bool sending; /* messages were waiting at the last look */
-    bool limited;
-    uint32_t fruitless;
-    uint32_t inquests; /* still to be held */
-    uint64_t inquest_ns;
-    uint64_t seed; /* of the guard; random */
-    struct rates rates;
-    struct guard guard;
-    struct mmsghdr outgoing[BATCH];
-    struct iovec pieces[BATCH];
-    uint8_t built[PACE_SLICE][FRAME_ROOM];
-    uint8_t long_frame[LONG_FRAME];
-};
+#include "hear.h"
 
 static long loops_alive;
 
@@ -96,184 +41,6 @@ static inline struct loop *loop_new(uint64_t seed) {
         return NULL;
     }
     return loop;
-}
-
-static inline void tally(uint64_t *counter, uint64_t more) {
-    __atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t peek(const uint64_t *counter) {
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t clock_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* Sends the first `frames` pieces; returns how many went out. A frame that the kernel refuses is counted and passed
- * over: its asker will ask again, and trying it again here would let one bad interface hold up all. */
-static inline uint32_t send_batch(struct loop *loop, struct port *port, enum family family, uint32_t frames) {
-    uint32_t done = 0, sent = 0, refusals = 0;
-    while (done < frames && refusals < REFUSALS) {
-        const struct iovec *piece = &loop->pieces[done];
-        int went;
-        if (frames - done == 1) /* a lone request: the plain call is the quicker one */
-            went = send(port->ring[family].fd, piece->iov_base, piece->iov_len, MSG_DONTWAIT) < 0 ? -1 : 1;
-        else
-            went = sendmmsg(port->ring[family].fd, loop->outgoing + done, frames - done, MSG_DONTWAIT);
-        if (went > 0) {
-            sent += (uint32_t)went;
-            done += (uint32_t)went;
-        } else if (errno != EINTR) {
-            done++;
-            refusals = errno == ENETDOWN || errno == ENXIO || errno == ENODEV ? REFUSALS : refusals + 1;
-        }
-    }
-    if (sent < frames) tally(&port->send_errors, frames - sent);
-    return sent;
-}
-
-static inline void tell(struct loop *loop, const struct port *port, enum fact_kind kind,
-                        const struct outcome *outcome) {
-    struct fact fact = {
-        .monotonic_ns = loop->now_ns, .ifindex = port->ifindex, .kind = kind, .version = outcome->version};
-    memcpy(fact.mac, outcome->mac, 6);
-    memcpy(fact.address, outcome->address, fact.version == 4 ? 4 : 16);
-    facts_heard(&loop->facts, &fact);
-}
-
-/* What a frame comes to; a reply of `outcome->reply_length` bytes then lies in the frame. */
-static inline enum verdict judge(struct loop *loop, const struct plan_entry *entry, uint8_t *frame, uint32_t length,
-                                 uint32_t capacity, struct outcome *outcome) {
-    enum verdict verdict = answer(entry->table, &entry->link, frame, length, capacity, outcome);
-    switch (verdict) {
-    case VERDICT_REPLY: {
-        /* What members ask, they ask to know that we live: never too often, and no news to anybody. */
-        if (link_is_member(&entry->link, outcome->mac)) break;
-        if (loop->limited && !guard_admit(&loop->guard, outcome->mac, loop->now_ns)) return VERDICT_LIMITED;
-        struct asker asker = {
-            .monotonic_ns = loop->now_ns, .ifindex = entry->port->ifindex, .version = outcome->version};
-        memcpy(asker.mac, outcome->mac, 6);
-        memcpy(asker.address, outcome->address, asker.version == 4 ? 4 : 16);
-        asked_note(&loop->asked, &asker);
-        break;
-    }
-    case VERDICT_CONFLICT:
-        tell(loop, entry->port, FACT_CONFLICT, outcome);
-        break;
-    case VERDICT_TAKEN:
-        tell(loop, entry->port, FACT_TAKEN, outcome);
-        break;
-    case VERDICT_RIVAL:
-        tell(loop, entry->port, FACT_RIVAL, outcome);
-        break;
-    case VERDICT_CONFIRMED:
-        tell(loop, entry->port, FACT_CONFIRMED, outcome);
-        break;
-    default:
-        break;
-    }
-    return verdict;
-}
-
-static inline struct tpacket2_hdr *ring_slot(const struct ring *ring, uint32_t index) {
-    return (struct tpacket2_hdr *)(ring->memory + (size_t)(index & (ring->frames - 1)) * SLOT_SIZE);
-}
-
-/* In a batch, has memory bring a later frame's part of the table while this one is judged. */
-static inline void look_ahead(const struct table *table, const struct tpacket2_hdr *slot) {
-    if (__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)
-        answer_prefetch(table, (const uint8_t *)slot + slot->tp_mac, slot->tp_snaplen);
-}
-
-/* Takes up to BATCH frames from one ring; returns how many there were. */
-static inline uint32_t hear(struct loop *loop, const struct plan_entry *entry, enum family family) {
-    struct port *port = entry->port;
-    struct ring *ring = &port->ring[family];
-    if (ring->memory == NULL) return 0;
-    uint32_t heard = 0, replies = 0;
-    while (heard < BATCH) {
-        struct tpacket2_hdr *slot = ring_slot(ring, ring->next + heard);
-        uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
-        if (!(status & TP_STATUS_USER)) break;
-        heard++;
-        look_ahead(entry->table, ring_slot(ring, ring->next + heard + AHEAD));
-        uint8_t *frame = (uint8_t *)slot + slot->tp_mac, *judged = frame;
-        uint32_t length = slot->tp_snaplen, capacity = SLOT_SIZE - slot->tp_mac;
-        const struct sockaddr_ll *from = (const void *)((uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));
-        if (status & TP_STATUS_COPY) {
-            /* Longer than a slot: the whole of it waits in the socket's queue, in the order of the slots. */
-            ssize_t whole = recv(ring->fd, loop->long_frame, LONG_FRAME, MSG_DONTWAIT);
-            if (whole > 0) {
-                judged = loop->long_frame;
-                length = (uint32_t)whole;
-                capacity = LONG_FRAME;
-            }
-        }
-        enum verdict verdict;
-        struct outcome outcome;
-        if (from->sll_pkttype == PACKET_OTHERHOST)
-            verdict = VERDICT_NOT_FOR_US;
-        else if ((status & TP_STATUS_VLAN_VALID) && (slot->tp_vlan_tci & 0xfff) != 0)
-            verdict = VERDICT_TAGGED;
-        else
-            verdict = judge(loop, entry, judged, length, capacity, &outcome);
-        tally(&port->verdicts[verdict], 1);
-        if (verdict != VERDICT_REPLY) continue;
-        if (judged != frame) memcpy(frame, judged, outcome.reply_length);
-        loop->pieces[replies++] = (struct iovec){frame, outcome.reply_length};
-    }
-    if (replies) send_batch(loop, port, family, replies);
-    for (uint32_t i = 0; i < heard; i++)
-        __atomic_store_n(&ring_slot(ring, ring->next + i)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-    ring->next += heard;
-    return heard;
-}
-
-/* Sends up to `allowed` frames of one family from the head of a port's queue; returns how many were tried. */
-static inline uint32_t send_some(struct loop *loop, const struct plan_entry *entry, uint32_t allowed) {
-    struct port *port = entry->port;
-    struct message *message = queue_first(&port->queue);
-    uint32_t frames = 0;
-    uint8_t version = message ? message->version : 0, kinds[PACE_SLICE];
-    while (frames < allowed && message && message->version == version) {
-        loop->pieces[frames] =
-            (struct iovec){loop->built[frames], message_write(loop->built[frames], &entry->link, message)};
-        kinds[frames++] = message->kind;
-        queue_advance(&port->queue);
-        message = queue_first(&port->queue);
-    }
-    if (frames == 0) return 0;
-    uint32_t sent = send_batch(loop, port, version == 4 ? FAMILY_ARP : FAMILY_IPV6, frames);
-    /* Which of a batch were refused is not kept: in the rare batch that lost some, kinds may swap places. */
-    for (uint32_t i = 0; i < sent; i++) tally(&port->sent[kinds[i]], 1);
-    if (queue_has_room_again(&port->queue)) {
-        struct fact fact = {
-            .monotonic_ns = loop->now_ns, .ifindex = port->ifindex, .kind = FACT_ROOM, .version = version};
-        facts_put(&loop->facts, &fact, 0);
-    }
-    return frames;
-}
-
-/* Sends what is due, in turns; returns the time until more is, or FOREVER if nothing waits. */
-static inline uint64_t send_due(struct loop *loop) {
-    const struct plan *plan = loop->plan;
-    uint32_t waiting = 0;
-    for (uint32_t i = 0; i < plan->count; i++) waiting += queue_length(&plan->entries[i].port->queue) > 0;
-    if (waiting && !loop->sending) pace_start(&loop->pace, loop->now_ns);
-    loop->sending = waiting > 0;
-    if (!waiting) return FOREVER;
-    uint32_t allowed = pace_allows(&loop->pace, loop->now_ns), spent = 0;
-    uint32_t share = allowed / waiting ? allowed / waiting : 1;
-    for (uint32_t i = 0; i < plan->count && spent < allowed; i++) {
-        uint32_t frames = send_some(loop, &plan->entries[loop->turn++ % plan->count],
-                                    share < allowed - spent ? share : allowed - spent);
-        spent += frames;
-    }
-    pace_spend(&loop->pace, spent);
-    return pace_sleep_ns(&loop->pace, loop->now_ns);
 }
 
 /* Gives up sockets whose interface is gone. The kernel reports an error when an interface goes down, and nothing more
@@ -342,8 +109,16 @@ static inline void adopt_rates(struct loop *loop, const struct rates *rates) {
     guard_reset(&loop->guard, rates->each, rates->all, loop->seed);
 }
 
+static inline void look_at_clocks(struct loop *loop) {
+    loop->now_ns = clock_ns(CLOCK_MONOTONIC);
+    if (!loop->lease.gap_ns) return;
+    lease_settle(&loop->lease, __atomic_load_n(&loop->settled, __ATOMIC_ACQUIRE));
+    lease_look(&loop->lease, clock_ns(CLOCK_BOOTTIME));
+}
+
 static inline void adopt(struct loop *loop, struct plan *plan) {
     adopt_rates(loop, &plan->rates);
+    if (plan->lease_ns != loop->lease.gap_ns) lease_set(&loop->lease, plan->lease_ns, clock_ns(CLOCK_BOOTTIME));
     plan->polled[0] = (struct pollfd){.fd = loop->bell, .events = POLLIN};
     for (uint32_t i = 0; i < FAMILIES * plan->count; i++) {
         const struct port *port = plan->entries[i / FAMILIES].port;
@@ -363,16 +138,17 @@ static void *loop_run(void *argument) {
         loop->outgoing[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &loop->pieces[i], .msg_iovlen = 1}};
     uint32_t passes = 0;
     while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
+        look_at_clocks(loop); /* before anything new: the pause may lie between the wish and us */
         struct plan *wish = __atomic_load_n(&loop->wish, __ATOMIC_ACQUIRE);
         if (wish != loop->plan) adopt(loop, wish);
         __atomic_store_n(&loop->beats, loop->beats + 1, __ATOMIC_RELAXED);
-        loop->now_ns = clock_ns();
         uint32_t heard = 0;
         for (uint32_t i = 0; i < loop->plan->count; i++)
             for (uint32_t family = 0; family < FAMILIES; family++)
                 heard += hear(loop, &loop->plan->entries[i], (enum family)family);
         uint64_t sleep_ns = send_due(loop);
         if (loop->inquests && loop->now_ns >= loop->inquest_ns) hold_inquest(loop);
+        tell_freezes(loop);
         facts_wake(&loop->facts);
         if (heard) {
             /* There may be more: look again before asking the kernel, which then only has errors to tell. */
@@ -381,6 +157,7 @@ static void *loop_run(void *argument) {
             continue;
         }
         if (loop->inquests && sleep_ns > INQUEST_NS) sleep_ns = INQUEST_NS;
+        if (loop->lease.gap_ns && sleep_ns > loop->lease.gap_ns / 3) sleep_ns = loop->lease.gap_ns / 3;
         struct timespec timeout = {(time_t)(sleep_ns / 1000000000u), (long)(sleep_ns % 1000000000u)};
         rest(loop, sleep_ns == FOREVER ? NULL : &timeout);
     }
@@ -412,6 +189,12 @@ static inline void loop_ring(struct loop *loop) {
 /* The plan for the thread to follow; returns the one before. It may be freed once the thread has adopted the new. */
 static inline struct plan *loop_publish(struct loop *loop, struct plan *plan) {
     return __atomic_exchange_n(&loop->wish, plan, __ATOMIC_ACQ_REL);
+}
+
+/* What Python has been told of `freezes` is settled: the thread may speak again, unless it froze once more since. */
+static inline void loop_settle(struct loop *loop, uint64_t freezes) {
+    __atomic_store_n(&loop->settled, freezes, __ATOMIC_RELEASE);
+    loop_ring(loop);
 }
 
 /* Rings, and waits until the thread has adopted the plan of `generation`. */

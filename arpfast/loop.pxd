@@ -13,10 +13,12 @@ cdef extern from "facts.h" nogil:
         FACT_SOCKET_FAILED
         FACT_ROOM
         FACT_RIVAL
+        FACT_FROZEN
         FACT_KINDS
 
     ctypedef struct fact_t "struct fact":
         uint64_t monotonic_ns
+        uint64_t span_ns
         uint32_t ifindex
         int32_t error
         uint8_t kind
@@ -88,6 +90,7 @@ cdef extern from "port.h" nogil:
         uint64_t sent[1]
         uint64_t send_errors
         uint64_t socket_errors
+        uint64_t withheld
         uint64_t drops
 
     long ports_alive
@@ -115,6 +118,7 @@ cdef extern from "plan.h" nogil:
     ctypedef struct plan_t "struct plan":
         uint64_t generation
         rates_t rates
+        uint64_t lease_ns
         uint32_t count
         plan_entry_t entries[1]
 
@@ -124,10 +128,17 @@ cdef extern from "plan.h" nogil:
     void plan_free(plan_t *plan) noexcept
 
 
+cdef extern from "lease.h" nogil:
+    ctypedef struct lease_t "struct lease":
+        uint64_t freezes
+        uint64_t settled
+
+
 cdef extern from "loop.h" nogil:
     ctypedef struct loop_t "struct loop":
         asked_t asked
         facts_t facts
+        lease_t lease
 
     long loops_alive
 
@@ -136,6 +147,7 @@ cdef extern from "loop.h" nogil:
     plan_t *loop_publish(loop_t *loop, plan_t *plan) noexcept
     void loop_wait_adopted(loop_t *loop, uint64_t generation) noexcept
     uint64_t loop_beats(const loop_t *loop) noexcept
+    void loop_settle(loop_t *loop, uint64_t freezes) noexcept
     void loop_ring(loop_t *loop) noexcept
     void loop_stop(loop_t *loop) noexcept
     void loop_free(loop_t *loop) noexcept

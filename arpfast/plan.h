@@ -25,6 +25,7 @@ struct rates {
 struct plan {
     uint64_t generation;
     struct rates rates;
+    uint64_t lease_ns;     /* see lease.h; 0: none */
     struct pollfd *polled; /* 1 + FAMILIES for each entry; the thread's own to write */
     uint32_t count;
     struct plan_entry entries[];

@@ -20,6 +20,7 @@ struct port {
     uint64_t sent[MESSAGE_KINDS];
     uint64_t send_errors;
     uint64_t socket_errors;
+    uint64_t withheld;           /* frames of messages that a freeze kept from being sent */
     _Alignas(64) uint64_t drops; /* of the ring; counted by Python, since reading them resets them */
 };
 

@@ -61,11 +61,16 @@ static inline struct message *queue_first(struct queue *queue) {
     return &queue->messages[queue->tail % QUEUE_SIZE];
 }
 
+/* Thread: the first message is done, all of it. */
+static inline void queue_skip(struct queue *queue) {
+    __atomic_store_n(&queue->tail, queue->tail + 1, __ATOMIC_SEQ_CST);
+}
+
 /* Thread: one address of the first message is on its way. */
 static inline void queue_advance(struct queue *queue) {
     struct message *message = &queue->messages[queue->tail % QUEUE_SIZE];
     if (--message->left == 0) {
-        __atomic_store_n(&queue->tail, queue->tail + 1, __ATOMIC_SEQ_CST);
+        queue_skip(queue);
         return;
     }
     for (int i = message->version == 4 ? 3 : 15; i >= 0 && ++message->address[i] == 0; i--) {

@@ -17,12 +17,12 @@ from posix.unistd cimport getpid
 
 from arpfast.answer cimport Link, Members, Table, guard_rate
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_KINDS, FACT_RIVAL, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN, FAMILIES,
-    MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol,
-    loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_start, loop_stop, loop_t, loop_wait_adopted,
-    loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_free, port_new,
-    port_open, port_orphaned, port_t, ports_alive, queue_clear, queue_length, queue_put, rates_t, ring_drops,
-    ring_filter,
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_FROZEN, FACT_KINDS, FACT_RIVAL, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN,
+    FAMILIES, MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen,
+    facts_take, family_protocol, loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start,
+    loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t,
+    plans_alive, port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_clear,
+    queue_length, queue_put, rates_t, ring_drops, ring_filter,
 )
 
 import os
@@ -45,7 +45,7 @@ __all__ = ["Asked", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "
            "Responder", "Statistics", "alive"]
 
 assert [kind.value for kind in FactKind] == [
-    FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL]
+    FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_FROZEN]
 assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK]
 assert FAMILIES == 2 and FACT_KINDS == len(FactKind) and MESSAGE_KINDS == len(MessageKind)
 
@@ -119,6 +119,7 @@ cdef class Port:
             send_errors=peek(&port.send_errors),
             socket_errors=peek(&port.socket_errors),
             queued=queue_length(&port.queue),
+            withheld=peek(&port.withheld),
         )
 
 
@@ -138,6 +139,8 @@ cdef class Responder:
     cdef pid_t owner
     cdef uint32_t frames
     cdef rates_t rates
+    cdef uint64_t lease_ns
+    cdef uint64_t freezes_told  # to whoever called `facts`
     cdef Members members
     cdef frozenset macs  # of the members
     cdef uint64_t generation
@@ -199,6 +202,7 @@ cdef class Responder:
             plan.entries[i].link.members = NULL if self.members is None else self.members.members
             i += 1
         plan.rates = self.rates
+        plan.lease_ns = self.lease_ns
         self.generation += 1
         held = [self.members, [(port, port.table) for port in self.ports.values()]]
         self.plan = loop_publish(self.loop, plan)
@@ -273,9 +277,12 @@ cdef class Responder:
         taken = []
         while self.loop is not NULL and facts_take(&self.loop.facts, &fact):
             address = fact.address[:4] if fact.version == 4 else fact.address[:16]
+            error = fact.error
+            if fact.kind == FACT_FROZEN:
+                self.freezes_told, error = error, 0
             taken.append(Fact(
                 FACT_KIND[fact.kind], fact.ifindex, fact.version, int.from_bytes(address, "big"),
-                <bytes>fact.mac[:6], fact.monotonic_ns, fact.error,
+                <bytes>fact.mac[:6], fact.monotonic_ns, error, fact.span_ns,
             ))
         return taken
 
@@ -329,6 +336,27 @@ cdef class Responder:
             if self.filter is not None:
                 self.filter.set_limit(limit)
             self.publish()
+
+    def set_lease(self, max_gap_ms):
+        """Fall silent after having stood still for longer than this (None: never), as after SIGSTOP or a suspension.
+
+        From the moment at which the thread finds out, nothing is answered, whatever waits in the rings, and nothing is
+        sent; what waited to be sent is dropped. The fact FROZEN says so, and `resume` ends it. The thread looks at the
+        clock three times as often. Without a lease a freeze is over. Expects 1 to 3600000 ms.
+        """
+        if max_gap_ms is not None and not 1 <= max_gap_ms <= 3_600_000:
+            raise ValueError(f"expected a lease of 1 to 3600000 ms, not {max_gap_ms}")
+        lease_ns = 0 if max_gap_ms is None else round(max_gap_ms * 1_000_000)
+        with self.lock:
+            self.opened()
+            if lease_ns != self.lease_ns:
+                self.lease_ns = lease_ns
+                self.publish()
+
+    def resume(self):
+        """Speak again after the freezes that `facts` has told of; one that it has not told of yet goes on."""
+        with self.lock:
+            loop_settle(self.opened(), self.freezes_told)
 
     def set_members(self, macs):
         """The hardware addresses of our ring's other members from now on, on all interfaces; at most 4096.
@@ -414,7 +442,11 @@ cdef class Responder:
             links = []
             for port in self.ports.values():
                 links.append(port.statistics())
-            return Statistics(tuple(links), peek(&self.loop.facts.lost), self.messages_dropped)
+            freezes = peek(&self.loop.lease.freezes)
+            return Statistics(
+                tuple(links), peek(&self.loop.facts.lost), self.messages_dropped,
+                frozen=freezes != peek(&self.loop.lease.settled), freezes=freezes,
+            )
 
     def asked(self, version, address):
         """Who was answered last for an address, if that is still remembered: the memory is small, and forgets."""

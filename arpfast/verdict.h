@@ -35,7 +35,8 @@
     X(UNEXPECTED_SOURCE_OPTION, "a duplicate address detection with a source link-layer address")                      \
     X(BAD_SOLICITED_FLAG, "a solicited advertisement sent to a group")                                                 \
     X(NO_ROOM, "no room for the reply")                                                                                \
-    X(LIMITED, "would be answered, but its sender, or all together, asked too often")
+    X(LIMITED, "would be answered, but its sender, or all together, asked too often")                                  \
+    X(FROZEN, "would be answered, but we stood still, and others may answer by now")
 
 #define VERDICT_NAME(name, meaning) VERDICT_##name,
 enum verdict { VERDICTS(VERDICT_NAME) VERDICT_COUNT };

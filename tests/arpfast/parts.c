@@ -3,6 +3,7 @@
 
 #include "asked.h"
 #include "facts.h"
+#include "lease.h"
 #include "queue.h"
 
 struct facts *parts_facts(void) {
@@ -79,4 +80,32 @@ uint64_t parts_sleep_ns(uint32_t rate_per_s) {
     pace_start(&pace, 1000000000u);
     pace_spend(&pace, pace_allows(&pace, 1000000000u));
     return pace_sleep_ns(&pace, 1000000000u);
+}
+
+/* A lease, and what it says when it is looked at. */
+struct lease *parts_lease(uint64_t gap_ns, uint64_t now_ns) {
+    struct lease *lease = calloc(1, sizeof *lease);
+    lease_set(lease, gap_ns, now_ns);
+    return lease;
+}
+
+int parts_look(struct lease *lease, uint64_t now_ns) {
+    lease_look(lease, now_ns);
+    return lease_frozen(lease);
+}
+
+int parts_holds(struct lease *lease, uint64_t now_ns) {
+    return lease_holds(lease, now_ns);
+}
+
+void parts_settle(struct lease *lease, uint64_t freezes) {
+    lease_settle(lease, freezes);
+}
+
+void parts_relet(struct lease *lease, uint64_t gap_ns, uint64_t now_ns) {
+    lease_set(lease, gap_ns, now_ns);
+}
+
+uint64_t parts_freezes(struct lease *lease) {
+    return lease->freezes;
 }

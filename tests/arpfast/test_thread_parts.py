@@ -1,10 +1,8 @@
 """The parts that the responder's thread is made of, on their own: what is bounded, and by how much."""
 
 import ctypes
-import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 import pytest
 
@@ -13,23 +11,6 @@ from lab.waiting import wait_readable
 SECOND_NS = 1_000_000_000
 CONFLICT, TAKEN, CONFIRMED = range(3)
 RIVAL = 5
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    library = tmp_path_factory.mktemp("parts") / "parts.so"
-    headers = HERE.parents[1] / "arpfast"
-    subprocess.run(
-        ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Werror", "-Wno-unused-function", "-fPIC", "-shared",
-         f"-I{headers}", "-o", library, HERE / "parts.c"],
-        check=True,
-    )  # fmt: skip
-    loaded = ctypes.CDLL(str(library))
-    loaded.parts_facts.restype = loaded.parts_asked.restype = ctypes.c_void_p
-    for name in ("parts_lost", "parts_find", "parts_pace", "parts_sleep_ns"):
-        getattr(loaded, name).restype = ctypes.c_uint64
-    return loaded
 
 
 class Facts:
