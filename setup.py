@@ -25,6 +25,6 @@ def extension(module: str) -> Extension:
 
 
 LIBRARIES = {"arpfast.bpf.programs": ["bpf"]}
-MODULES = ["arpfast.answer", "arpfast.bpf.programs", "arpfast.gossip.lzw", "arpfast.responder"]
+MODULES = [f"arpfast.{name}" for name in ("answer", "bpf.programs", "gossip.lzw", "port", "responder", "succession")]
 
 setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

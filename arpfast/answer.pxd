@@ -99,6 +99,7 @@ cdef extern from "guard.h" nogil:
 
 cdef class Table:
     cdef table_t *table  # never written once built; freed with the object
+    cdef tuple spans  # that it was built from: own, proxied, tentative
 
 
 cdef class Members:

@@ -106,6 +106,7 @@ cdef class Table:
         cdef int kind
         empty = Spans()
         kinds = (empty, own or empty, proxy or empty, tentative or empty)
+        self.spans = kinds[1:]
         for spans in kinds:
             total += len(spans.spans)
         cdef interval_t *intervals = <interval_t *>malloc((total + 1) * sizeof(interval_t))
@@ -127,6 +128,16 @@ cdef class Table:
 
     def __dealloc__(self):
         free(self.table)
+
+    @staticmethod
+    def union(tables):
+        """A table of all that any of the tables has, each address as the one that hides the others."""
+        cdef Table table
+        gathered = ([], [], [])
+        for table in tables:
+            for spans, same in zip(table.spans, gathered, strict=True):
+                same.extend(spans.spans)
+        return Table(*map(Spans, gathered))
 
     @property
     def nbytes(self):

@@ -43,6 +43,11 @@ class FactKind(IntEnum):
     ROOM = 4  # after `send` refused messages for this interface: half its queue is free again
     RIVAL = 5  # another member of our ring uses, or probes for, an address that we answer for or probe
     FROZEN = 6  # the thread stood still for longer than its lease: it is silent until `resume`
+    SILENT = 7  # a watched owner has not answered for as many intervals as its watch bears
+    SPOKE = 8  # it answers again
+    SUSPENDED = 9  # a watch proves nothing for now: frames are lost here, or there is a flood
+    RESUMED = 10  # it counts again
+    INHERITED = 11  # after SILENT: the estate of this watch is in force
 
 
 class Fact(Struct, frozen=True, gc=False):
@@ -51,11 +56,34 @@ class Fact(Struct, frozen=True, gc=False):
     kind: FactKind
     ifindex: int  # 0 for FROZEN
     version: Version  # for SOCKET_FAILED and ROOM: 4 for the ARP socket, 6 for the IPv6 one
-    address: int  # ours, that it is about; 0 for SOCKET_FAILED, ROOM and FROZEN
-    mac: bytes  # of the sender; zeros for SOCKET_FAILED, ROOM and FROZEN
+    address: int  # ours or, of a watch, its owner's; 0 for SOCKET_FAILED, ROOM and FROZEN
+    mac: bytes  # of the sender or the watched owner; zeros for SOCKET_FAILED, ROOM and FROZEN
     monotonic_ns: int  # on the clock of `time.monotonic_ns`
     error: int = 0  # SOCKET_FAILED: the errno
-    span_ns: int = 0  # FROZEN: how long the thread stood still
+    span_ns: int = 0  # FROZEN: how long the thread stood still; of a watch: since its last answer, 0 if there was none
+
+
+class Estate(Struct, frozen=True):
+    """What a watched owner leaves to us should it fall silent, prepared so that the thread can begin at once.
+
+    Its tables are asked beside the interface's own, where that says that an address is not ours; its messages are sent
+    in order on each interface, before all others, at the usual pace. Watches may share an estate, by equality.
+    """
+
+    tables: tuple[tuple[int, Table], ...]  # by ifindex, one each
+    messages: tuple[Message, ...] = ()
+
+
+class Watch(Struct, frozen=True):
+    """Whom to watch: an owner that answers at this hardware address for this address of its own."""
+
+    ifindex: int
+    version: Version
+    address: int
+    mac: bytes
+    interval_ms: float = 20.0
+    misses: int = 3  # intervals in a row without an answer that are silence
+    estate: Estate | None = None  # None: only tell
 
 
 class Filter(Protocol):
@@ -107,6 +135,25 @@ class LinkStatistics(Struct, frozen=True):
     withheld: int = 0  # frames of messages that a freeze kept from being sent
 
 
+class WatchStatistics(Struct, frozen=True):
+    """How a watch stands."""
+
+    watch: Watch
+    silent: bool
+    suspended: bool
+    inherited: bool  # its estate is in force
+
+
+class WatchTotals(Struct, frozen=True):
+    """Counts of all watches since the start, also of those that are over."""
+
+    questions: int
+    answers: int
+    silences: int
+    suspensions: int
+    inherited: int
+
+
 class Statistics(Struct, frozen=True):
     """Counts of a responder. Each is read on its own while the thread goes on: sums may be off by a batch."""
 
@@ -115,3 +162,5 @@ class Statistics(Struct, frozen=True):
     messages_dropped: int  # messages that waited for an interface which was dropped
     frozen: bool = False  # the thread is silent until `resume`
     freezes: int = 0  # times that it became so
+    watches: tuple[WatchStatistics, ...] = ()
+    watched: WatchTotals = WatchTotals(0, 0, 0, 0, 0)

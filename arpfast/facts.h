@@ -26,12 +26,17 @@ enum fact_kind {
     FACT_ROOM,
     FACT_RIVAL,
     FACT_FROZEN,
+    FACT_SILENT,
+    FACT_SPOKE,
+    FACT_SUSPENDED,
+    FACT_RESUMED,
+    FACT_INHERITED,
     FACT_KINDS
 };
 
 struct fact {
     uint64_t monotonic_ns;
-    uint64_t span_ns; /* FROZEN: how long */
+    uint64_t span_ns; /* FROZEN: how long; of watches: since when nothing was heard, 0 if never was */
     uint32_t ifindex;
     int32_t error; /* SOCKET_FAILED: the errno; FROZEN: which one it is, from 1 on */
     uint8_t kind;

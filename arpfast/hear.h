@@ -5,10 +5,17 @@
 #include "answer.h"
 #include "send.h"
 
+/* Whether neither target nor sender were ours by one table, so that by another they may be. */
+static inline bool is_about_nobody(enum verdict verdict) {
+    return verdict == VERDICT_NOT_OURS || verdict == VERDICT_BAD_TARGET;
+}
+
 /* What a frame comes to; a reply of `outcome->reply_length` bytes then lies in the frame. */
 static inline enum verdict judge(struct loop *loop, const struct plan_entry *entry, uint8_t *frame, uint32_t length,
                                  uint32_t capacity, struct outcome *outcome) {
     enum verdict verdict = answer(entry->table, &entry->link, frame, length, capacity, outcome);
+    for (const struct bequest *bequest = entry->inherited; bequest && is_about_nobody(verdict); bequest = bequest->next)
+        if (bequest->table) verdict = answer(bequest->table, &entry->link, frame, length, capacity, outcome);
     switch (verdict) {
     case VERDICT_REPLY: {
         if (lease_frozen(&loop->lease)) return VERDICT_FROZEN;
@@ -96,6 +103,7 @@ static inline uint32_t hear(struct loop *loop, const struct plan_entry *entry, e
     for (uint32_t i = 0; i < heard; i++)
         __atomic_store_n(&ring_slot(ring, ring->next + i)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
     ring->next += heard;
+    port->heard += heard;
     return heard;
 }
 

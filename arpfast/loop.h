@@ -8,12 +8,16 @@
  *
  * A pass looks at each ring once and takes up to BATCH frames from it. Replies are written over the requests, in the
  * ring, and sent by one sendmmsg; then the slots go back to the kernel. When no ring had anything, the thread sleeps
- * in ppoll, without a timeout unless messages wait for their pace or there is a lease (lease.h): an idle responder
- * wakes for nothing. */
+ * in ppoll, without a timeout unless messages wait for their pace, others are watched (succession.h), or there is a
+ * lease (lease.h): an idle responder wakes for nothing. */
 #ifndef ARPFAST_LOOP_H
 #define ARPFAST_LOOP_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "hear.h"
+#include "succession.h"
 
 static long loops_alive;
 
@@ -127,6 +131,7 @@ static inline void adopt(struct loop *loop, struct plan *plan) {
             (struct pollfd){.fd = port->dead >> family & 1 ? -1 : port->ring[family].fd, .events = POLLIN};
     }
     loop->plan = plan;
+    adopt_watches(loop);
     loop->turn = 0;
     __atomic_store_n(&loop->adopted, plan->generation, __ATOMIC_RELEASE);
     eventfd_write(loop->echo, 1);
@@ -146,6 +151,7 @@ static void *loop_run(void *argument) {
         for (uint32_t i = 0; i < loop->plan->count; i++)
             for (uint32_t family = 0; family < FAMILIES; family++)
                 heard += hear(loop, &loop->plan->entries[i], (enum family)family);
+        if (loop->now_ns >= loop->watch_ns) keep_watch(loop);
         uint64_t sleep_ns = send_due(loop);
         if (loop->inquests && loop->now_ns >= loop->inquest_ns) hold_inquest(loop);
         tell_freezes(loop);
@@ -157,6 +163,8 @@ static void *loop_run(void *argument) {
             continue;
         }
         if (loop->inquests && sleep_ns > INQUEST_NS) sleep_ns = INQUEST_NS;
+        if (loop->watch_ns > loop->now_ns && loop->watch_ns - loop->now_ns < sleep_ns)
+            sleep_ns = loop->watch_ns - loop->now_ns;
         if (loop->lease.gap_ns && sleep_ns > loop->lease.gap_ns / 3) sleep_ns = loop->lease.gap_ns / 3;
         struct timespec timeout = {(time_t)(sleep_ns / 1000000000u), (long)(sleep_ns % 1000000000u)};
         rest(loop, sleep_ns == FOREVER ? NULL : &timeout);

@@ -14,6 +14,11 @@ cdef extern from "facts.h" nogil:
         FACT_ROOM
         FACT_RIVAL
         FACT_FROZEN
+        FACT_SILENT
+        FACT_SPOKE
+        FACT_SUSPENDED
+        FACT_RESUMED
+        FACT_INHERITED
         FACT_KINDS
 
     ctypedef struct fact_t "struct fact":
@@ -77,6 +82,9 @@ cdef extern from "port.h" nogil:
     enum:
         FAMILIES
 
+    ctypedef enum family_t "enum family":
+        pass
+
     const uint16_t family_protocol[2]
 
     ctypedef struct ring_t "struct ring":
@@ -85,6 +93,7 @@ cdef extern from "port.h" nogil:
     ctypedef struct port_t "struct port":
         uint32_t ifindex
         ring_t ring[2]
+        int ear[2]
         queue_t queue
         uint64_t verdicts[1]
         uint64_t sent[1]
@@ -99,9 +108,46 @@ cdef extern from "port.h" nogil:
     const char *port_open(port_t *port, uint32_t frames, const int *programs) noexcept
     void port_close(port_t *port) noexcept
     bint port_orphaned(const port_t *port) noexcept
+    void port_count_drops(port_t *port) noexcept
+    bint port_listen(port_t *port, family_t family, bint wanted) noexcept
     void port_free(port_t *port) noexcept
     bint ring_filter(int fd, uint16_t protocol, int program) noexcept
-    uint32_t ring_drops(const ring_t *ring) noexcept
+
+
+cdef extern from "estate.h" nogil:
+    ctypedef struct bequest_t "struct bequest":
+        uint32_t ifindex
+        uint32_t count
+        const table_t *table
+        message_t *messages
+
+    ctypedef struct estate_t "struct estate":
+        bint inherited
+        bequest_t bequests[1]
+
+    long estates_alive
+
+    estate_t *estate_new(uint32_t count, const uint32_t *messages) noexcept
+    void estate_free(estate_t *estate) noexcept
+
+
+cdef extern from "watch.h" nogil:
+    ctypedef struct watch_t "struct watch":
+        uint32_t ifindex
+        uint32_t misses
+        uint64_t interval_ns
+        uint8_t version
+        uint8_t mac[6]
+        uint8_t address[16]
+        estate_t *estate
+        bint known
+        bint silent
+        bint suspended
+
+    long watches_alive
+
+    watch_t *watch_new() noexcept
+    void watch_free(watch_t *watch) noexcept
 
 
 cdef extern from "plan.h" nogil:
@@ -119,12 +165,14 @@ cdef extern from "plan.h" nogil:
         uint64_t generation
         rates_t rates
         uint64_t lease_ns
+        watch_t **watches
+        estate_t **estates
         uint32_t count
         plan_entry_t entries[1]
 
     long plans_alive
 
-    plan_t *plan_new(uint32_t count, uint64_t generation) noexcept
+    plan_t *plan_new(uint32_t count, uint32_t watches, uint32_t estates, uint64_t generation) noexcept
     void plan_free(plan_t *plan) noexcept
 
 
@@ -135,10 +183,18 @@ cdef extern from "lease.h" nogil:
 
 
 cdef extern from "loop.h" nogil:
+    ctypedef struct watched_t "struct watched":
+        uint64_t questions
+        uint64_t answers
+        uint64_t silences
+        uint64_t suspensions
+        uint64_t inherited
+
     ctypedef struct loop_t "struct loop":
         asked_t asked
         facts_t facts
         lease_t lease
+        watched_t watched
 
     long loops_alive
 

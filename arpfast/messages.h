@@ -53,4 +53,18 @@ static inline uint32_t message_ask6(void *frame, const struct link *link, const 
     return nd_write(frame, mac, link->mac, address, group, ND_SOLICIT, 0, target, ND_OPTION_SOURCE, link->mac);
 }
 
+/* An ARP probe that only one host hears: whether it still answers for its address (succession.h). */
+static inline uint32_t message_watch4(void *frame, const struct link *link, const uint8_t mac[6],
+                                      const uint8_t address[4]) {
+    static const uint8_t nobody[4] = {0};
+    return arp_write(frame, mac, link->mac, ARP_REQUEST, link->mac, nobody, MAC_ZERO, address);
+}
+
+/* The same by the solicitation of neighbour unreachability detection (RFC 4861 §7.3.3), from our link-local address. */
+static inline uint32_t message_watch6(void *frame, const struct link *link, const uint8_t mac[6],
+                                      const uint8_t address[16]) {
+    return nd_write(frame, mac, link->mac, link->link_local, address, ND_SOLICIT, 0, address, ND_OPTION_SOURCE,
+                    link->mac);
+}
+
 #endif

@@ -15,21 +15,41 @@ struct port {
     uint32_t ifindex;
     uint32_t dead; /* bit per family, set by the thread: the socket's interface is gone */
     struct ring ring[FAMILIES];
+    int ear[FAMILIES]; /* for the answers to watches; -1: nobody is watched there */
     struct queue queue;
     _Alignas(64) uint64_t verdicts[VERDICT_COUNT];
     uint64_t sent[MESSAGE_KINDS];
     uint64_t send_errors;
     uint64_t socket_errors;
-    uint64_t withheld;           /* frames of messages that a freeze kept from being sent */
-    _Alignas(64) uint64_t drops; /* of the ring; counted by Python, since reading them resets them */
+    uint64_t withheld; /* frames of messages that a freeze kept from being sent */
+    uint64_t heard;    /* frames from the rings */
+    uint64_t ear_drops;
+    _Alignas(64) uint64_t drops; /* of the rings; added to by whoever reads them, since that resets them */
 };
 
 static long ports_alive;
 
+/* Brings `drops` up to date; anybody may. */
+static inline void port_count_drops(struct port *port) {
+    for (int family = 0; family < FAMILIES; family++)
+        __atomic_fetch_add(&port->drops, socket_drops(port->ring[family].fd), __ATOMIC_RELAXED);
+}
+
+/* Opens or closes an ear, which the thread must not be using; false with errno if it cannot be opened. */
+static inline bool port_listen(struct port *port, enum family family, bool wanted) {
+    int *ear = &port->ear[family];
+    if (wanted == (*ear >= 0)) return true;
+    if (wanted) return (*ear = ear_open(port->ifindex, family_protocol[family])) >= 0;
+    close(*ear);
+    *ear = -1;
+    return true;
+}
+
 static inline void port_close(struct port *port) {
+    port_count_drops(port);
     for (int family = 0; family < FAMILIES; family++) {
-        port->drops += ring_drops(&port->ring[family]);
         ring_close(&port->ring[family]);
+        port_listen(port, (enum family)family, false);
     }
 }
 
@@ -61,7 +81,7 @@ static inline struct port *port_new(uint32_t ifindex) {
     struct port *port = mmap(NULL, sizeof *port, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (port == MAP_FAILED) return NULL;
     port->ifindex = ifindex;
-    for (int family = 0; family < FAMILIES; family++) port->ring[family].fd = -1;
+    for (int family = 0; family < FAMILIES; family++) port->ring[family].fd = port->ear[family] = -1;
     ports_alive++;
     return port;
 }

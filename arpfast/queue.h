@@ -66,15 +66,17 @@ static inline void queue_skip(struct queue *queue) {
     __atomic_store_n(&queue->tail, queue->tail + 1, __ATOMIC_SEQ_CST);
 }
 
-/* Thread: one address of the first message is on its way. */
-static inline void queue_advance(struct queue *queue) {
-    struct message *message = &queue->messages[queue->tail % QUEUE_SIZE];
-    if (--message->left == 0) {
-        queue_skip(queue);
-        return;
-    }
+/* One address of the message is on its way; whether that was the last. */
+static inline bool message_advance(struct message *message) {
+    if (--message->left == 0) return true;
     for (int i = message->version == 4 ? 3 : 15; i >= 0 && ++message->address[i] == 0; i--) {
     }
+    return false;
+}
+
+/* Thread: the same of the first message. */
+static inline void queue_advance(struct queue *queue) {
+    if (message_advance(&queue->messages[queue->tail % QUEUE_SIZE])) queue_skip(queue);
 }
 
 /* Thread: whether the producer, once refused, should hear that there is room again. True once for each time. */

@@ -3,6 +3,7 @@ from typing import Self
 
 from arpfast.answer import Table
 from arpfast.crossing import Asked as Asked
+from arpfast.crossing import Estate as Estate
 from arpfast.crossing import Fact as Fact
 from arpfast.crossing import FactKind as FactKind
 from arpfast.crossing import Filter as Filter
@@ -11,10 +12,14 @@ from arpfast.crossing import Message as Message
 from arpfast.crossing import MessageKind as MessageKind
 from arpfast.crossing import RateLimit as RateLimit
 from arpfast.crossing import Statistics as Statistics
+from arpfast.crossing import Watch as Watch
+from arpfast.crossing import WatchStatistics as WatchStatistics
+from arpfast.crossing import WatchTotals as WatchTotals
 from arpfast.spans import Version
 
 __all__ = [
     "Asked",
+    "Estate",
     "Fact",
     "FactKind",
     "Filter",
@@ -24,10 +29,13 @@ __all__ = [
     "RateLimit",
     "Responder",
     "Statistics",
+    "Watch",
+    "WatchStatistics",
+    "WatchTotals",
     "alive",
 ]
 
-def alive() -> tuple[int, int, int]: ...
+def alive() -> tuple[int, int, int, int, int]: ...
 
 class Responder:
     def __new__(
@@ -63,6 +71,7 @@ class Responder:
     def resume(self) -> None: ...
     def set_members(self, macs: Iterable[bytes]) -> None: ...
     def drop_link(self, ifindex: int) -> None: ...
+    def set_watches(self, watches: Iterable[Watch]) -> None: ...
     def set_filter(self, ifindex: int, version: Version, program: int | None) -> None: ...
     def send(self, messages: Sequence[Message]) -> int: ...
     def statistics(self) -> Statistics: ...

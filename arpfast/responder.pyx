@@ -9,28 +9,30 @@ may change a plan, is serialized by a lock, so any thread may call anything. Aft
 `close` frees, and everything else is the parent's.
 """
 
-from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
 from arpfast.answer cimport Link, Members, Table, guard_rate
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_FROZEN, FACT_KINDS, FACT_RIVAL, FACT_ROOM, FACT_SOCKET_FAILED, FACT_TAKEN,
-    FAMILIES, MESSAGE_ANNOUNCE, MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen,
-    facts_take, family_protocol, loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start,
-    loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t,
-    plans_alive, port_close, port_free, port_new, port_open, port_orphaned, port_t, ports_alive, queue_clear,
-    queue_length, queue_put, rates_t, ring_drops, ring_filter,
+    FACT_CONFIRMED, FACT_CONFLICT, FACT_FROZEN, FACT_INHERITED, FACT_KINDS, FACT_RESUMED, FACT_RIVAL, FACT_ROOM,
+    FACT_SILENT, FACT_SOCKET_FAILED, FACT_SPOKE, FACT_SUSPENDED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE, MESSAGE_ASK,
+    MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol, loop_beats,
+    loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start, loop_stop, loop_t, loop_wait_adopted,
+    loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_orphaned,
+    queue_clear, queue_put, rates_t, ring_filter,
 )
+from arpfast.port cimport Port, failure
+from arpfast.succession cimport HeldEstate, HeldWatch, Watches, pack, pack_message
 
 import os
 import threading
 
-from arpfast.answer import Verdict
+from arpfast import succession
 from arpfast.crossing import (
     Asked,
+    Estate,
     Fact,
     FactKind,
     Filter,
@@ -39,88 +41,32 @@ from arpfast.crossing import (
     MessageKind,
     RateLimit,
     Statistics,
+    Watch,
+    WatchStatistics,
+    WatchTotals,
 )
+from arpfast.port import VERSIONS
+from arpfast.port import alive as ports_alive
 
-__all__ = ["Asked", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
-           "Responder", "Statistics", "alive"]
+__all__ = [
+    "Asked", "Estate", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
+    "Responder", "Statistics", "Watch", "WatchStatistics", "WatchTotals", "alive",
+]
 
 assert [kind.value for kind in FactKind] == [
-    FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_FROZEN]
+    FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_FROZEN,
+    FACT_SILENT, FACT_SPOKE, FACT_SUSPENDED, FACT_RESUMED, FACT_INHERITED]
 assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK]
 assert FAMILIES == 2 and FACT_KINDS == len(FactKind) and MESSAGE_KINDS == len(MessageKind)
 
-LARGEST_SPAN = 1 << 24
-VERSIONS = (4, 6)  # by the C enum's family
 
 cdef Table NOTHING = Table()
-cdef tuple VERDICTS = tuple(Verdict)
 cdef tuple FACT_KIND = tuple(FactKind)
-cdef tuple MESSAGE_KIND = tuple(MessageKind)
 
 
 def alive():
-    """How many responders, ports and plans hold memory, in this process."""
-    return loops_alive, ports_alive, plans_alive
-
-
-cdef object failure(str attempted, object interface):
-    """The error that errno stands for, with what was attempted, and where."""
-    cdef int error = errno
-    return OSError(error, f"could not {attempted}: {os.strerror(error)}", interface)
-
-
-cdef int pack(uint8_t *field, int version, object address) except -1:
-    """Write an address as it lies on the wire, IPv4 in the first four bytes."""
-    cdef bytes packed = address.to_bytes(4 if version == 4 else 16, "big")
-    memset(field, 0, 16)
-    memcpy(field, <const char *>packed, len(packed))
-    return 0
-
-
-cdef class Port:
-    """Owns the sockets of one interface, and holds what its entry in the plan points to."""
-
-    cdef port_t *port
-    cdef object wish
-    cdef Link link
-    cdef Table table
-    cdef str name
-
-    def __cinit__(self, uint32_t ifindex, str name):
-        self.port = port_new(ifindex)
-        if self.port is NULL:
-            raise MemoryError(f"no memory for interface {name}")
-        self.name = name
-
-    def __dealloc__(self):
-        port_free(self.port)
-
-    cdef int open(self, uint32_t frames, object filter_) except -1:
-        cdef int[2] programs
-        cdef const char *failed
-        for family in range(FAMILIES):
-            programs[family] = -1 if filter_ is None else filter_.socket_program(VERSIONS[family])
-        with nogil:
-            failed = port_open(self.port, frames, programs)
-        if failed is not NULL:
-            raise failure(failed.decode(), self.name)
-        return 0
-
-    cdef object statistics(self):
-        cdef port_t *port = self.port
-        for family in range(FAMILIES):
-            port.drops += ring_drops(&port.ring[family])
-        return LinkStatistics(
-            ifindex=port.ifindex,
-            name=self.name,
-            verdicts={verdict: peek(&port.verdicts[<int>i]) for i, verdict in enumerate(VERDICTS)},
-            drops=port.drops,
-            sent={kind: peek(&port.sent[<int>i]) for i, kind in enumerate(MESSAGE_KIND)},
-            send_errors=peek(&port.send_errors),
-            socket_errors=peek(&port.socket_errors),
-            queued=queue_length(&port.queue),
-            withheld=peek(&port.withheld),
-        )
+    """How many responders, plans, ports, watches and estates hold memory, in this process."""
+    return loops_alive, plans_alive, ports_alive(), *succession.alive()
 
 
 cdef class Responder:
@@ -146,6 +92,8 @@ cdef class Responder:
     cdef uint64_t generation
     cdef uint64_t messages_dropped
     cdef dict ports
+    cdef Watches watches
+    cdef dict shown  # ifindex -> (tables, their union), for the filter
     cdef list held  # what the thread's plan points to
     cdef object filter
     cdef object lock
@@ -156,6 +104,8 @@ cdef class Responder:
             raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
         self.lock = threading.Lock()
         self.ports = {}
+        self.watches = Watches()
+        self.shown = {}
         self.macs = frozenset()
         self.owner = getpid()
         self.frames = ring_frames
@@ -190,9 +140,12 @@ cdef class Responder:
 
     cdef int publish(self) except -1:
         """Make the ports as they stand the plan; on return the thread follows it and the one before is gone."""
-        cdef plan_t *plan = plan_new(len(self.ports), self.generation + 1)
         cdef uint32_t i = 0
         cdef Port port
+        cdef HeldWatch watch
+        cdef HeldEstate estate
+        cdef Watches watches = self.watches
+        cdef plan_t *plan = plan_new(len(self.ports), len(watches.held), len(watches.estates), self.generation + 1)
         if plan is NULL:
             raise MemoryError("no memory for a plan")
         for port in self.ports.values():
@@ -201,10 +154,14 @@ cdef class Responder:
             plan.entries[i].link = port.link.link
             plan.entries[i].link.members = NULL if self.members is None else self.members.members
             i += 1
+        for i, watch in enumerate(watches.held.values()):
+            plan.watches[i] = watch.watch
+        for i, estate in enumerate(watches.estates):
+            plan.estates[i] = estate.estate
         plan.rates = self.rates
         plan.lease_ns = self.lease_ns
         self.generation += 1
-        held = [self.members, [(port, port.table) for port in self.ports.values()]]
+        held = [self.members, watches, [(port, port.table) for port in self.ports.values()]]
         self.plan = loop_publish(self.loop, plan)
         if self.running:
             with nogil:
@@ -212,6 +169,16 @@ cdef class Responder:
         plan_free(self.plan)
         self.plan = plan
         self.held = held
+        return 0
+
+    cdef int show(self, uint32_t ifindex, Table table) except -1:
+        """Have the kernel let pass what the interface's table and all estates concern: no time for that later."""
+        if self.filter is None:
+            return 0
+        tables = [table, *self.watches.tables(ifindex)]
+        if ifindex not in self.shown or self.shown[ifindex][0] != tables:
+            self.shown[ifindex] = tables, table if len(tables) == 1 else Table.union(tables)
+        self.filter.set_table(ifindex, self.shown[ifindex][1])
         return 0
 
     cdef void free(self) noexcept:
@@ -251,7 +218,7 @@ cdef class Responder:
         """End the thread, close every socket, free everything. Anything but `close` then raises ValueError."""
         with self.lock:
             self.free()
-            self.ports, self.held = {}, []
+            self.ports, self.watches, self.held = {}, Watches(), []
 
     def __enter__(self):
         return self
@@ -307,8 +274,7 @@ cdef class Responder:
             port = self.ports.get(ifindex)
             # The kernel first: an address that is new is asked for in vain until the thread has it too, but one that
             # both tables hold is answered throughout.
-            if self.filter is not None:
-                self.filter.set_table(ifindex, wanted)
+            self.show(ifindex, wanted)
             if port is not None:
                 port.name = name
                 if port_orphaned(port.port):
@@ -323,6 +289,7 @@ cdef class Responder:
                 port.link = Link(mac, router=router, link_local=link_local, kin=kin, nonce=nonce)
             if wish_before is None:
                 port.open(self.frames, self.filter)
+                port.listen(self.watches.versions(ifindex))
             port.wish = wish
             port.table = wanted
             self.ports[ifindex] = port
@@ -383,8 +350,39 @@ cdef class Responder:
             port = self.ports.get(ifindex)
             if port is not None:
                 self.withdraw(port)
+            self.shown.pop(ifindex, None)
             if self.filter is not None:
                 self.filter.drop_link(ifindex)
+
+    def set_watches(self, watches):
+        """Watch these owners and no others from now on, also on interfaces that have no link yet.
+
+        A watch that was there before goes on, and so does its estate, in force or not; any other estate is void when
+        this returns. So to keep what was inherited, put it into the interface's table first; to give it back, only drop
+        the watch. An estate is inherited from an owner that has answered before, never from one that this host has not
+        heard. The solicited-node groups of what it has are the caller's to join beforehand. Raises OSError if the
+        sockets cannot be opened, and then changes nothing.
+        """
+        cdef Port port
+        cdef Watches wanted, before
+        with self.lock:
+            self.opened()
+            before, wanted = self.watches, Watches(watches, self.watches)
+            if wanted.held.keys() == before.held.keys():
+                return
+            try:
+                for port in self.ports.values():
+                    port.listen(wanted.versions(port.port.ifindex) | before.versions(port.port.ifindex))
+                self.watches = wanted
+                for port in self.ports.values():
+                    self.show(port.port.ifindex, port.table)
+                self.publish()
+            except BaseException:
+                self.watches = before
+                raise
+            finally:
+                for port in self.ports.values():
+                    port.listen(self.watches.versions(port.port.ifindex))
 
     def set_filter(self, ifindex, version, program):
         """Replace the filter of one socket by the eBPF program `program`, or by the classic one (None), without a gap.
@@ -415,15 +413,7 @@ cdef class Responder:
             self.opened()
             try:
                 for wish in messages:
-                    version, first, last = wish.span
-                    size = last - first + 1
-                    if not 1 <= size <= LARGEST_SPAN:
-                        raise ValueError(f"expected 1 to {LARGEST_SPAN} addresses in a message, not {size}")
-                    message.left = size
-                    message.kind = MessageKind(wish.kind)
-                    message.version = version
-                    pack(message.address, version, first)
-                    pack(message.target, version, wish.target)
+                    pack_message(&message, wish)
                     port = self.ports.get(wish.ifindex)
                     if port is None:
                         self.messages_dropped += 1
@@ -446,6 +436,14 @@ cdef class Responder:
             return Statistics(
                 tuple(links), peek(&self.loop.facts.lost), self.messages_dropped,
                 frozen=freezes != peek(&self.loop.lease.settled), freezes=freezes,
+                watches=self.watches.statistics(),
+                watched=WatchTotals(
+                    questions=peek(&self.loop.watched.questions),
+                    answers=peek(&self.loop.watched.answers),
+                    silences=peek(&self.loop.watched.silences),
+                    suspensions=peek(&self.loop.watched.suspensions),
+                    inherited=peek(&self.loop.watched.inherited),
+                ),
             )
 
     def asked(self, version, address):

@@ -34,18 +34,35 @@ static inline void tell_room(struct loop *loop, struct port *port, uint8_t versi
     facts_put(&loop->facts, &fact, 0);
 }
 
-/* Sends up to `allowed` frames of one family from the head of a port's queue; returns how many were tried. */
+/* The message to send next on an interface, or NULL: what came with an estate before what Python queued. */
+static inline struct message *first_message(const struct plan_entry *entry) {
+    struct bequest *whose;
+    struct message *message = bequest_message(entry->inherited, &whose);
+    return message ? message : queue_first(&entry->port->queue);
+}
+
+/* One address of the first message is on its way. */
+static inline void advance_message(const struct plan_entry *entry) {
+    struct bequest *whose;
+    struct message *message = bequest_message(entry->inherited, &whose);
+    if (message == NULL)
+        queue_advance(&entry->port->queue);
+    else if (message_advance(message))
+        whose->sent++;
+}
+
+/* Sends up to `allowed` frames of one family of what an interface has to send; returns how many were tried. */
 static inline uint32_t send_some(struct loop *loop, const struct plan_entry *entry, uint32_t allowed) {
     struct port *port = entry->port;
-    struct message *message = queue_first(&port->queue);
+    struct message *message = first_message(entry);
     uint32_t frames = 0;
     uint8_t version = message ? message->version : 0, kinds[PACE_SLICE];
     while (frames < allowed && message && message->version == version) {
         loop->pieces[frames] =
             (struct iovec){loop->built[frames], message_write(loop->built[frames], &entry->link, message)};
         kinds[frames++] = message->kind;
-        queue_advance(&port->queue);
-        message = queue_first(&port->queue);
+        advance_message(entry);
+        message = first_message(entry);
     }
     if (frames == 0) return 0;
     if (!may_speak(loop)) {
@@ -62,8 +79,12 @@ static inline uint32_t send_some(struct loop *loop, const struct plan_entry *ent
 /* Forgets what waits to be sent: what was right to say before a freeze may be wrong after it. */
 static inline void withhold_queued(struct loop *loop) {
     for (uint32_t i = 0; i < loop->plan->count; i++) {
-        struct port *port = loop->plan->entries[i].port;
+        const struct plan_entry *entry = &loop->plan->entries[i];
+        struct port *port = entry->port;
+        struct bequest *whose;
         uint64_t dropped = 0;
+        for (struct message *message; (message = bequest_message(entry->inherited, &whose)); whose->sent++)
+            dropped += message->left;
         for (struct message *message; (message = queue_first(&port->queue)); queue_skip(&port->queue))
             dropped += message->left;
         if (dropped) tally(&port->withheld, dropped);
@@ -80,7 +101,7 @@ static inline uint64_t send_due(struct loop *loop) {
         return FOREVER;
     }
     uint32_t waiting = 0;
-    for (uint32_t i = 0; i < plan->count; i++) waiting += queue_length(&plan->entries[i].port->queue) > 0;
+    for (uint32_t i = 0; i < plan->count; i++) waiting += first_message(&plan->entries[i]) != NULL;
     if (waiting && !loop->sending) pace_start(&loop->pace, loop->now_ns);
     loop->sending = waiting > 0;
     if (!waiting) return FOREVER;

@@ -64,6 +64,32 @@ static const struct sock_filter nd_filter[] = {
 
 #undef REFUSE_TAGGED
 
+/* What answers a watch (watch.h): ARP replies that were sent to us alone, and to no address. */
+static const struct sock_filter arp_ear_filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 0, 7),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 14),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x00010800, 0, 5),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 18),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x06040002, 0, 3),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 38),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0x40000),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+/* Neighbour advertisements that were sent to us alone. */
+static const struct sock_filter nd_ear_filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 0, 5),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 20),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 54),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 136, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0x40000),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
 /* Replaces the filter in one step: no frame passes unfiltered or is lost in between. `program` is the descriptor of an
  * eBPF socket filter, or -1 for the classic one above. */
 static inline bool ring_filter(int fd, uint16_t protocol, int program) {
@@ -121,11 +147,29 @@ static inline const char *ring_open(struct ring *ring, uint32_t ifindex, uint16_
     return failed;
 }
 
-/* Frames lost since the last call, because the ring was full. */
-static inline uint32_t ring_drops(const struct ring *ring) {
+/* A small socket without a ring, for the answers to watches: its descriptor, or -1 with errno. */
+static inline int ear_open(uint32_t ifindex, uint16_t protocol) {
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sock_fprog filter = {sizeof nd_ear_filter / sizeof *nd_ear_filter, (struct sock_filter *)nd_ear_filter};
+    struct sockaddr_ll interface = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(protocol), .sll_ifindex = (int)ifindex};
+    if (protocol == ETH_P_ARP)
+        filter =
+            (struct sock_fprog){sizeof arp_ear_filter / sizeof *arp_ear_filter, (struct sock_filter *)arp_ear_filter};
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0 &&
+        bind(fd, (struct sockaddr *)&interface, sizeof interface) == 0)
+        return fd;
+    int error = errno;
+    if (fd >= 0) close(fd);
+    errno = error;
+    return -1;
+}
+
+/* Frames lost since the last call, because the ring or the buffer was full. Whoever calls, the kernel counts anew. */
+static inline uint32_t socket_drops(int fd) {
     struct tpacket_stats counted = {0};
     socklen_t size = sizeof counted;
-    if (ring->fd < 0 || getsockopt(ring->fd, SOL_PACKET, PACKET_STATISTICS, &counted, &size) != 0) return 0;
+    if (fd < 0 || getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &counted, &size) != 0) return 0;
     return counted.tp_drops;
 }
 

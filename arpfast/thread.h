@@ -2,9 +2,6 @@
 #ifndef ARPFAST_THREAD_H
 #define ARPFAST_THREAD_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,6 +28,11 @@ enum {
 
 #define FOREVER UINT64_MAX
 
+/* Of all watches since the start. */
+struct watched {
+    uint64_t questions, answers, silences, suspensions, inherited;
+};
+
 struct loop {
     struct plan *wish; /* published by Python */
     uint64_t adopted;  /* generation, published by the thread */
@@ -45,6 +47,8 @@ struct loop {
     _Alignas(64) struct plan *plan; /* from here on the thread's own */
     uint64_t now_ns;
     struct lease lease;
+    uint64_t watch_ns; /* when the next watch is due */
+    struct watched watched;
     uint64_t beats; /* passes of the thread; Python reads it to know that it lives */
     uint32_t turn;  /* the entry that sends first */
     struct pace pace;

@@ -5,6 +5,7 @@
 #include "facts.h"
 #include "lease.h"
 #include "queue.h"
+#include "watch.h"
 
 struct facts *parts_facts(void) {
     struct facts *facts = aligned_alloc(64, sizeof *facts);
@@ -108,4 +109,52 @@ void parts_relet(struct lease *lease, uint64_t gap_ns, uint64_t now_ns) {
 
 uint64_t parts_freezes(struct lease *lease) {
     return lease->freezes;
+}
+
+/* A watch of three misses, and the link that it asks from. */
+static const struct link parts_link = {
+    .mac = {2, 0, 0, 0, 0, 1}, .has_link_local = 1, .link_local = {0xfe, 0x80, [13] = 0xff, [15] = 1}};
+
+struct watch *parts_watch(int version, const uint8_t *address, const uint8_t *mac, uint64_t interval_ns) {
+    struct watch *watch = watch_new();
+    watch->version = (uint8_t)version;
+    watch->misses = 3;
+    watch->interval_ns = interval_ns;
+    memcpy(watch->address, address, 16);
+    memcpy(watch->mac, mac, 6);
+    return watch;
+}
+
+void parts_watch_free(struct watch *watch) {
+    watch_free(watch);
+}
+
+int parts_tick(struct watch *watch, uint64_t now_ns, int flooded) {
+    return watch_tick(watch, now_ns, flooded);
+}
+
+void parts_ask(struct watch *watch, uint64_t now_ns, int sent) {
+    watch_asked(watch, now_ns, sent);
+}
+
+int parts_answered(struct watch *watch, uint64_t now_ns) {
+    return watch_heard(watch, now_ns);
+}
+
+uint64_t parts_due_ns(struct watch *watch) {
+    return watch->due_ns;
+}
+
+int parts_flooded(struct watch *watch, uint64_t now_ns, uint64_t frames, uint64_t drops) {
+    return watch_sees_flood(watch, now_ns, frames, drops);
+}
+
+int parts_question(struct watch *watch, uint8_t *frame, int with_link_local) {
+    struct link link = parts_link;
+    link.has_link_local = (uint8_t)with_link_local;
+    return (int)watch_write(frame, &link, watch);
+}
+
+int parts_is_answer(struct watch *watch, const uint8_t *frame, uint32_t length) {
+    return watch_is_answer(watch, &parts_link, frame, length);
 }

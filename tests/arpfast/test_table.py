@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from hypothesis import example, given
@@ -121,3 +121,13 @@ def test_the_words_are_the_table() -> None:
     table = Table(own=Spans.parse("192.0.2.10", "2001:db8::10"))
     assert len(table.words()) == table.nbytes
     assert table.words() == Table(own=Spans.parse("192.0.2.10", "2001:db8::10")).words()
+
+
+def test_a_union_has_what_any_of_them_has() -> None:
+    one = Table(own=Spans.parse("192.0.2.0/30", "2001:db8::1"), proxy=Spans.parse("192.0.2.0/24"))
+    other = Table(own=Spans.parse("192.0.2.2-192.0.2.9"), tentative=Spans.parse("192.0.2.3"))
+    both = Table.union([one, other])
+    found = [both.find(ip_address(f"192.0.2.{last}")) for last in (1, 3, 9, 10)]
+    assert found == [Kind.OWN, Kind.TENTATIVE, Kind.OWN, Kind.PROXY]
+    assert both.find(ip_address("2001:db8::1")) is Kind.OWN
+    assert both.find(ip_address("198.51.100.1")) is None

@@ -28,7 +28,13 @@ from arpfast.answer import Table
 from arpfast.crossing import *
 from arpfast.responder import *
 from arpfast.spans import Span, Spans
-responder = Responder(**json.loads(sys.argv[1]))
+options = json.loads(sys.argv[1])
+limit = RateLimit(*options.pop("limit")) if "limit" in options else None
+filter_ = None
+if options.pop("filtered", False):
+    from arpfast.bpf.programs import Filter
+    filter_ = Filter(limit=limit)
+responder = Responder(limit=limit, filter=filter_, **options)
 responder.start()
 waiting = select.poll()
 waiting.register(0, select.POLLIN)
@@ -59,7 +65,7 @@ class Member:
     """A process in the link's host that answers on the link once it is told for what."""
 
     def __init__(self, link: Link, **options: object) -> None:
-        """`options` are the responder's."""
+        """`options` are the responder's; `filtered` with the kernel's filter, `limit` as the fields of a RateLimit."""
         self.link = link
         read, self._write = os.pipe()
         self.process = link.host.spawn([sys.executable, "-P", "-c", PROGRAM, json.dumps(options)], stdin=read)
