@@ -244,24 +244,39 @@ _NEVER_OURS = {
     "broadcast": Spans.parse("255.255.255.255"),
     "IPv4-mapped": Spans.parse("::ffff:0.0.0.0/96"),
 }
+_LONGEST = 100
+"""More characters than any span can be written with."""
 _FORBIDDEN = Spans(span for spans in _NEVER_OURS.values() for span in spans)
 
 
 def _span(node: Node, path: str, problems: list[Problem]) -> Span | None:
     try:
-        if not isinstance(node, Scalar) or len(node.text) > 100:
+        if not isinstance(node, Scalar) or len(node.text) > _LONGEST:
             raise ValueError(f"expected an address, a range (first-last) or a prefix, not {describe(node)}")
         span = Span.parse(node.text)
     except ValueError as error:
         problems.append(Problem(node.line, path, str(error)))
         return None
-    first = _FORBIDDEN.find(span.version, span.first)
-    if first is not None or Spans([span]) & _FORBIDDEN:
-        which = next(name for name, spans in _NEVER_OURS.items() if Spans([span]) & spans)
+    if _FORBIDDEN.overlaps(span):
+        which = next(name for name, spans in _NEVER_OURS.items() if spans.overlaps(span))
         problem = f"expected unicast addresses that a host can have, not {node.text}: it holds {which} addresses"
         problems.append(Problem(node.line, path, problem))
         return None
     return span
+
+
+def _faultless(node: Sequence) -> Spans | None:
+    """A whole list at once; None if there is anything wrong in it. What, is then found out item by item."""
+    texts = node.texts()
+    if texts is None or max(map(len, texts), default=0) > _LONGEST:
+        return None
+    try:
+        listed = list(map(Span.parse, texts))
+    except ValueError:
+        return None
+    spans = Spans(listed)
+    once = spans.size == sum(span.last - span.first + 1 for span in listed)
+    return spans if once and not spans & _FORBIDDEN else None
 
 
 class _Listed(NamedTuple):
@@ -276,9 +291,11 @@ def _read_spans(node: Node, path: str, _extra: dict[str, Any], problems: list[Pr
             Problem(node.line, path, f"expected a list of addresses, ranges or prefixes, not {describe(node)}")
         )
         return BAD
+    if (faultless := _faultless(node)) is not None:
+        return faultless
     before = len(problems)
     found: list[_Listed] = []
-    for at, item in enumerate(node.items):
+    for at, item in enumerate(node):
         if (span := _span(item, f"{path}[{at}]", problems)) is not None:
             found.append(_Listed(span, at, item.line))
     reaching: _Listed | None = None  # the one so far that reaches furthest up
@@ -289,7 +306,8 @@ def _read_spans(node: Node, path: str, _extra: dict[str, Any], problems: list[Pr
             problems.append(Problem(late.line, f"{path}[{late.at}]", problem))
         if not reaching or (reaching.span.version, reaching.span.last) < (one.span.version, one.span.last):
             reaching = one
-    return Spans(one.span for one in found) if len(problems) == before else BAD
+    assert len(problems) > before
+    return BAD
 
 
 def _read_seconds(node: Node, path: str, extra: dict[str, Any], problems: list[Problem]) -> Any:

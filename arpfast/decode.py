@@ -49,7 +49,7 @@ def describe(node: Node) -> str:
     if isinstance(node, Mapping):
         return "a mapping"
     if isinstance(node, Sequence):
-        return "a list" if node.items else "an empty list"
+        return "a list" if node else "an empty list"
     if not node.text:
         return "an empty text" if node.quoted else "nothing"
     return ("the text " if node.quoted else "") + repr(node.text if len(node.text) <= 60 else node.text[:57] + "...")
@@ -123,9 +123,9 @@ def decode(node: Node, expected: types.Type, path: str, readers: Readers, proble
                 return refuse(what)
             return node.text
         case types.VarTupleType(item_type=item_type, min_length=least):
-            if not isinstance(node, Sequence) or len(node.items) < (least or 0):
+            if not isinstance(node, Sequence) or len(node) < (least or 0):
                 return refuse(extra.get("what", "a list"))
-            items = [decode(item, item_type, f"{path}[{at}]", readers, problems) for at, item in enumerate(node.items)]
+            items = [decode(item, item_type, f"{path}[{at}]", readers, problems) for at, item in enumerate(node)]
             return BAD if BAD in items else tuple(items)
     raise AssertionError(f"no way to read a {expected}")
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from functools import partial
+from itertools import chain
 from random import SystemRandom
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,7 +25,7 @@ from arpfast.inspection import Event, LinkTotals
 from arpfast.interfaces import Choice, Interface
 from arpfast.office import AnnounceSettings, Office
 from arpfast.presence import Presence
-from arpfast.spans import Span, Spans, Version
+from arpfast.spans import Spans, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,11 +36,11 @@ KIN_AT_MOST = 32
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One thing to answer for."""
+    """What to answer for in one way."""
 
-    span: Span
+    spans: Spans
     proxy: bool = False
-    """A prefix that is answered for without being ours: neither probed nor announced, O=0 (RFC 4861 §7.2.8)."""
+    """Prefixes that are answered for without being ours: neither probed nor announced, O=0 (RFC 4861 §7.2.8)."""
     interfaces: frozenset[str] | None = None
     """Names of interfaces to answer on, of those that are chosen; None: all of them."""
 
@@ -73,32 +74,6 @@ class Orders(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
 
 
-class Given(NamedTuple):
-    """Spans as they were given, and the set of addresses that they make: kept to find out cheaply what changed."""
-
-    raw: frozenset[Span]
-    spans: Spans
-    disjoint: bool
-    """No address was given twice, so that what is given no more is wanted no more."""
-
-    def replaced(self, given: Iterable[Span]) -> Given:
-        """The same for other spans; the very same object if nothing changed."""
-        raw = frozenset(given)
-        added, removed = raw - self.raw, self.raw - raw
-        if not added and not removed:
-            return self
-        more = Spans(added)
-        disjoint = more.size == sum(span.size for span in added)
-        if not self.disjoint or (len(added) + len(removed)) * 16 > len(raw):
-            spans = Spans(raw)
-            return Given(raw, spans, disjoint=spans.size == sum(span.size for span in raw))
-        left = self.spans - Spans(removed)
-        return Given(raw, left | more, disjoint=disjoint and not left & more)
-
-
-_NOTHING = Given(frozenset(), Spans(), disjoint=True)
-
-
 class Duties:
     """The state of announcing on all interfaces."""
 
@@ -109,7 +84,6 @@ class Duties:
         self.presences: dict[int, Presence] = {}
         self.settings = Settings()
         self.snapshot: Mapping[int, Interface] = {}
-        self._given: dict[tuple[frozenset[str] | None, bool], Given] = {}
         self._wish: dict[tuple[frozenset[str] | None, bool], Spans] = {}
         self._unions: dict[tuple[frozenset[str] | None, ...], tuple[Spans, Spans]] = {}
         self._kin: tuple[bytes, ...] = ()
@@ -117,11 +91,13 @@ class Duties:
 
     def want(self, answers: Iterable[Answer], settings: Settings, now: float) -> None:
         """Replace the whole wish. What is in the old and the new one is not touched."""
-        by_group: defaultdict[tuple[frozenset[str] | None, bool], list[Span]] = defaultdict(list)
+        by_group: defaultdict[tuple[frozenset[str] | None, bool], list[Spans]] = defaultdict(list)
         for answer in answers:
-            by_group[answer.interfaces, answer.proxy].append(answer.span)
-        self._given = {group: self._given.get(group, _NOTHING).replaced(spans) for group, spans in by_group.items()}
-        self._wish = {group: given.spans for group, given in self._given.items()}
+            by_group[answer.interfaces, answer.proxy].append(answer.spans)
+        self._wish = {
+            group: parts[0] if len(parts) == 1 else Spans(chain.from_iterable(parts))
+            for group, parts in by_group.items()
+        }
         self._unions.clear()
         chosen_anew = settings.choice != self.settings.choice
         self.settings, self.office.settings = settings, settings.announce

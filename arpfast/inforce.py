@@ -57,7 +57,7 @@ def limit(config: Config) -> RateLimit | None:
 
 def wish(config: Config) -> tuple[list[Answer], Wish]:
     """What the announcer is to want."""
-    answers = [Answer(span) for span in config.addresses] + [Answer(span, proxy=True) for span in config.proxy]
+    answers = [Answer(config.addresses), Answer(config.proxy, proxy=True)]
     announce = AnnounceSettings(
         probe=ProbeMode(config.announce.probe),
         repeat=config.announce.repeat,

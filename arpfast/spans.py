@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network, summarize_address_range
-from operator import itemgetter
+from itertools import islice
+from operator import itemgetter, lt
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ Address = IPv4Address | IPv6Address
 Version = Literal[4, 6]
 
 
-_FIRST = itemgetter(1)
+_FIRST, _LAST = itemgetter(1), itemgetter(2)
 
 
 def address_of(version: Version, value: int) -> Address:
@@ -43,6 +45,23 @@ class Span(NamedTuple):
         Raises ValueError, saying what was expected, for anything else: also for a prefix with host bits set, a range
         that runs backwards or across families, and an address with a zone.
         """
+        try:  # Nearly all of a long list are single addresses: read in C, each in a tenth of the time
+            value = int.from_bytes(inet_pton(AF_INET6 if ":" in text else AF_INET, text), "big")
+        except (OSError, ValueError):
+            pass
+        else:
+            return cls(6 if ":" in text else 4, value, value)
+        # Nearly all of a long list are single addresses, which C reads in a tenth of the time.
+        version: Version = 6 if ":" in text else 4
+        try:
+            value = int.from_bytes(inet_pton(AF_INET6 if version == 6 else AF_INET, text), "big")
+        except (OSError, ValueError):
+            return cls._parse_more(text)
+        return cls(version, value, value)
+
+    @classmethod
+    def _parse_more(cls, text: str) -> Span:
+        """A range or a prefix, or what is wrong with it."""
         text = text.strip()
         if "%" in text:
             raise ValueError(f"expected an address without a zone, not {text!r}")
@@ -98,19 +117,12 @@ class Spans:
 
     def __init__(self, spans: Iterable[Span] = ()) -> None:
         """Take spans in any order, overlapping or not."""
-        merged: list[Span] = []
         given = list(spans)
         # Sorted by an integer within each family: comparing whole tuples takes three times as long.
-        for span in (
-            *sorted((span for span in given if span.version == 4), key=_FIRST),
-            *sorted((span for span in given if span.version != 4), key=_FIRST),
-        ):
-            if merged and merged[-1].version == span.version and span.first <= merged[-1].last + 1:
-                if span.last > merged[-1].last:
-                    merged[-1] = Span(span.version, merged[-1].first, span.last)
-            else:
-                merged.append(span)
-        self.spans: tuple[Span, ...] = tuple(merged)
+        self.spans: tuple[Span, ...] = (
+            *_merged(sorted([span for span in given if span.version == 4], key=_FIRST)),
+            *_merged(sorted([span for span in given if span.version != 4], key=_FIRST)),
+        )
         self._hash: int | None = None
 
     @classmethod
@@ -138,7 +150,12 @@ class Spans:
     @property
     def size(self) -> int:
         """How many addresses it holds."""
-        return sum(span.size for span in self.spans)
+        return sum(span[2] - span[1] for span in self.spans) + len(self.spans)
+
+    def overlaps(self, span: Span) -> bool:
+        """Whether it holds any address of `span`, in logarithmic time."""
+        start, end = _overlapping(self.spans, span)
+        return start < end
 
     def find(self, version: Version, value: int) -> Span | None:
         """The span that holds this address, in logarithmic time."""
@@ -174,6 +191,7 @@ class Spans:
             return _of_merged(_pierced(mine, holes))
         elif len(mine) > _FEW:
             # Spans that both have cancel out: each is disjoint from all others of either.
+            mine, holes = _without_common_ends(mine, holes)
             of_mine, of_holes = set(mine), set(holes)
             mine, holes = (
                 tuple([span for span in mine if span not in of_holes]),
@@ -235,6 +253,20 @@ _FEW = 16
 """So many times fewer spans count as few: a change of one in 100 000 must cost one, not 100 000 steps of Python."""
 
 
+def _merged(spans: list[Span]) -> list[Span]:
+    """Spans of one family, in order of their first address, as disjoint ones that do not touch."""
+    beyond = map((1).__add__, map(_LAST, spans))
+    if all(map(lt, beyond, map(_FIRST, islice(spans, 1, None)))):  # which takes C a tenth of the time
+        return spans
+    merged = spans[:1]
+    for span in islice(spans, 1, None):
+        if span.first > merged[-1].last + 1:
+            merged.append(span)
+        elif span.last > merged[-1].last:
+            merged[-1] = Span(span.version, merged[-1].first, span.last)
+    return merged
+
+
 def _of_merged(spans: Iterable[Span]) -> Spans:
     """Spans from what is disjoint and in order already."""
     made = Spans()
@@ -288,6 +320,21 @@ def _pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
         yield from _difference(many[start:end], few[at:upto])
         done, at = end, upto
     yield from many[done:]
+
+
+_RUN = 4096
+
+
+def _without_common_ends(one: tuple[Span, ...], other: tuple[Span, ...]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Both without what is the same at either end, in whole runs, which C compares."""
+    start, end, least = 0, 0, min(len(one), len(other))
+    while start + _RUN <= least and one[start : start + _RUN] == other[start : start + _RUN]:
+        start += _RUN
+    one, other = one[start:], other[start:]
+    mine, others = len(one), len(other)
+    while end + _RUN <= least - start and one[mine - _RUN : mine] == other[others - _RUN : others]:
+        mine, others, end = mine - _RUN, others - _RUN, end + _RUN
+    return one[:mine], other[:others]
 
 
 def _difference(spans: tuple[Span, ...], holes: tuple[Span, ...]) -> Iterator[Span]:

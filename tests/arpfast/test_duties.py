@@ -87,7 +87,7 @@ class Stage:
                 self.settings, announce=msgspec.structs.replace(self.settings.announce, **announce)
             )
         self.duties.want(
-            [a if isinstance(a, Answer) else Answer(Span.parse(a)) for a in answers], self.settings, self.now
+            [a if isinstance(a, Answer) else Answer(Spans.parse(a)) for a in answers], self.settings, self.now
         )
         self._collect()
 
@@ -244,7 +244,7 @@ def test_rfc5227_2_1_1_after_ten_conflicts_an_interface_tries_again_once_a_minut
 
 def test_what_is_taken_is_not_answered_as_part_of_a_proxied_prefix_either() -> None:
     stage = Stage()
-    stage.want(V4, Answer(Span.parse("192.0.2.0/24"), proxy=True))
+    stage.want(V4, Answer(Spans.parse("192.0.2.0/24"), proxy=True))
     stage.fact(FactKind.TAKEN, V4)
     stage.wait(1)
     assert stage.links[2].proxied == Spans.parse("192.0.2.0/24") - Spans.parse(V4)
@@ -254,7 +254,7 @@ def test_what_is_taken_is_not_answered_as_part_of_a_proxied_prefix_either() -> N
 
 def test_a_proxied_prefix_is_neither_probed_nor_announced() -> None:
     stage = Stage()
-    stage.want(Answer(Span.parse("2001:db8::/64"), proxy=True))
+    stage.want(Answer(Spans.parse("2001:db8::/64"), proxy=True))
     stage.wait(600)
     assert stage.links[2].proxied == Spans.parse("2001:db8::/64")
     assert stage.links[2].groups == Spans.parse("2001:db8::/64")
@@ -384,7 +384,7 @@ def test_an_interface_that_is_used_no_more_is_dropped_and_comes_back_with_probes
 
 def test_an_answer_may_be_for_some_interfaces_only_and_follows_a_rename() -> None:
     stage = Stage(eth(2), eth(3))
-    stage.want(Answer(Span.parse(V4), interfaces=frozenset({"eth3", "eth9"})), V6)
+    stage.want(Answer(Spans.parse(V4), interfaces=frozenset({"eth3", "eth9"})), V6)
     stage.wait(1)
     assert stage.links[2].own == Spans.parse(V6)
     assert stage.links[3].own == Spans.parse(V4, V6)
@@ -463,7 +463,7 @@ def test_what_is_too_large_to_probe_is_answered_at_once_and_said_so() -> None:
 def test_the_refresh_reaches_every_address_once_in_its_time_in_even_steps(count: int) -> None:
     stage = Stage(probe=ProbeMode.OFF, repeat=1, refresh_s=240, confirm=False)
     first = int(ip_address("10.0.0.0"))
-    stage.want(*(Answer(Span(4, first + 2 * n, first + 2 * n)) for n in range(count)))
+    stage.want(*(Answer(Spans([Span(4, first + 2 * n, first + 2 * n)])) for n in range(count)))
     stage.wait(239.5)
     begun = len(stage.sent)
     assert begun == count

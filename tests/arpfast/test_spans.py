@@ -28,6 +28,34 @@ def test_set_arithmetic_is_that_of_plain_sets(left: Spans, right: Spans) -> None
     assert plain(left & right) == plain(left) & plain(right)
 
 
+@given(st.sets(st.integers(0, 60), min_size=20), st.sets(st.integers(0, 60), max_size=4), st.integers(1, 9))
+def test_what_long_sets_have_in_common_at_either_end_changes_nothing(
+    some: set[int], changed: set[int], run: int
+) -> None:
+    left, right = (Spans(Span(4, 3 * at, 3 * at) for at in which) for which in (some, some ^ changed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arpfast.spans._RUN", run)
+        patch.setattr("arpfast.spans._FEW", 2)
+        assert plain(left - right) == plain(left) - plain(right)
+        assert plain(right - left) == plain(right) - plain(left)
+
+
+@given(sets, spans)
+def test_overlaps_agrees_with_intersection(some: Spans, span: Span) -> None:
+    assert some.overlaps(span) == bool(some & Spans([span]))
+
+
+@given(st.text("0123456789abcdef.:", max_size=20) | st.ip_addresses().map(str))
+def test_an_address_is_what_ipaddress_says(text: str) -> None:
+    try:
+        expected = Span.of(ip_address(text))
+    except ValueError:
+        with pytest.raises(ValueError, match="expected"):
+            Span.parse(text)
+    else:
+        assert Span.parse(text) == expected
+
+
 @given(sets)
 def test_equal_sets_are_written_in_one_way(some: Spans) -> None:
     single = Spans(Span(version, value, value) for version, value in plain(some))  # type: ignore[arg-type]

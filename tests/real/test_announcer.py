@@ -19,7 +19,7 @@ from arpfast.interfaces import Watch
 from arpfast.office import AnnounceSettings
 from arpfast.probing import ProbeMode
 from arpfast.responder import Responder
-from arpfast.spans import Span
+from arpfast.spans import Span, Spans
 from lab import Advertisement, Arp, Capture, Captured, DeadlineError, Host, Lab, Link, Solicitation, State, wait_until
 from lab.frames import REQUEST
 
@@ -68,7 +68,7 @@ class Running:
 
     def want(self, *wanted: str | Answer, **announce: Any) -> None:
         announce = {"refresh_s": 0.0} | announce
-        answers = [each if isinstance(each, Answer) else Answer(Span.parse(each)) for each in wanted]
+        answers = [each if isinstance(each, Answer) else Answer(Spans.parse(each)) for each in wanted]
         settings = Settings(announce=AnnounceSettings(**announce))
         self._loop.call_soon_threadsafe(self.announcer.want, answers, settings)
 
@@ -311,10 +311,10 @@ def igmp6(host: Host, link: Link) -> set[str]:
 def test_groups_are_joined_and_left_for_thousands_of_addresses(eth0: Link, running: Running) -> None:
     before = igmp6(eth0.host, eth0)
     first = int(ip_address("2001:db8:1::"))
-    running.want(Answer(Span(6, first, first + 1099)), probe=ProbeMode.OFF, confirm=False)
+    running.want(Answer(Spans([Span(6, first, first + 1099)])), probe=ProbeMode.OFF, confirm=False)
     wanted = {f"ff0200000000000000000001ff{low:06x}" for low in range(1100)}
     wait_until(lambda: wanted <= igmp6(eth0.host, eth0), 10, what="1100 groups", every_ms=100)
-    running.want(Answer(Span(6, first + 10, first + 10)), probe=ProbeMode.OFF)
+    running.want(Answer(Spans([Span(6, first + 10, first + 10)])), probe=ProbeMode.OFF)
     wait_until(lambda: igmp6(eth0.host, eth0) == before | {f"ff0200000000000000000001ff{10:06x}"}, 10)
     running.want()
     wait_until(lambda: igmp6(eth0.host, eth0) == before, 10)
@@ -332,7 +332,7 @@ def test_groups_are_joined_again_after_ipv6_came_back(eth0: Link, running: Runni
 
 
 def test_a_prefix_too_wide_to_join_accepts_all_multicast(eth0: Link, running: Running) -> None:
-    running.want(Answer(Span.parse("2001:db8:1::/64"), proxy=True), V6)
+    running.want(Answer(Spans.parse("2001:db8:1::/64"), proxy=True), V6)
     running.wait_phase(eth0, V6, Phase.ANSWERING)
 
     def allmulti() -> int:
