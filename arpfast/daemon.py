@@ -177,11 +177,13 @@ class Daemon:
                 self._notifier.ready(self._summary())
 
     def _apply(self, new: Config) -> dict[str, Any]:
-        if new.log != self.settings.config.log:
+        old = self.settings.config
+        if new.log != old.log:
             self._log = logs.logger(new.log.level, new.log.format)
-        self.announcer.set_rate(new.announce.rate)
-        self.responder.set_rates(rate_per_s=new.announce.rate, limit=limit(new))
-        self.announcer.want(*wish(new))
+        if (new.announce.rate, new.rate_limit) != (old.announce.rate, old.rate_limit):
+            self.announcer.set_rate(new.announce.rate)
+            self.responder.set_rates(rate_per_s=new.announce.rate, limit=limit(new))
         differences = self.settings.replace(new)
+        self.announcer.want(*wish(self.settings.config))
         self._log.info("settings reloaded", **differences)
         return differences

@@ -125,7 +125,7 @@ class Presence:
         self.dirty = True
 
     def _admit(self, added: Spans, now: float) -> None:
-        too_large = Spans(span for span in added if span.size > PROBED_AT_MOST)
+        within, too_large = added.parted(PROBED_AT_MOST)
         for span in too_large:
             self._say("warning", "too many addresses to probe or announce: answered for at once", addresses=str(span))
         if self.office.settings.probe is ProbeMode.OFF:
@@ -133,7 +133,7 @@ class Presence:
             return
         if too_large:
             self._answer(too_large, now)
-        self.waiting |= added - too_large
+        self.waiting |= within
         self.dirty = True
         self._begin(now)
 
@@ -141,8 +141,8 @@ class Presence:
         if self.office.settings.probe is ProbeMode.OFF:
             return
         self._probes_by += 1
-        large = Spans(span for span in self.answering if span.size > PROBED_AT_MOST)
-        self.waiting |= self.probing | (self.answering - large)
+        within, large = self.answering.parted(PROBED_AT_MOST)
+        self.waiting |= self.probing | within
         self.probing, self.answering = Spans(), large
         self.dirty = True
 

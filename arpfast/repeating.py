@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from arpfast.crossing import MessageKind
 from arpfast.probing import PROBED_AT_MOST
-from arpfast.spans import Spans
 
 if TYPE_CHECKING:
     from arpfast.presence import Presence
-    from arpfast.spans import Version
+    from arpfast.spans import Spans, Version
 
 ANNOUNCE_INTERVAL_S = 2.0  # RFC 5227 §1.1
 MAX_NEIGHBOR_ADVERTISEMENT = 3  # RFC 4861 §10
@@ -37,7 +36,7 @@ class Repeating:
 
     def announce(self, spans: Spans, now: float) -> None:
         """Announce `spans` now and the set number of times; replaces repetitions of the same addresses under way."""
-        spans = Spans(span for span in spans if span.size <= PROBED_AT_MOST)
+        spans, _ = spans.parted(PROBED_AT_MOST)
         repeat = self._presence.office.settings.repeat
         if not spans or repeat <= 0:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network, summarize_address_range
 from itertools import islice
-from operator import itemgetter, lt
+from operator import itemgetter, lt, sub
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -210,9 +210,16 @@ class Spans:
         at = bisect_left(self.spans, (6,))
         return _of_merged(self.spans[:at] if version == 4 else self.spans[at:])
 
+    def parted(self, largest: int) -> tuple[Spans, Spans]:
+        """Those in spans of at most `largest` addresses, and those in larger ones."""
+        if max(map(sub, map(_LAST, self.spans), map(_FIRST, self.spans)), default=0) < largest:
+            return self, Spans()
+        within = [span for span in self.spans if span.last - span.first < largest]
+        return _of_merged(within), _of_merged(span for span in self.spans if span.last - span.first >= largest)
+
     def size_of_spans_up_to(self, largest: int) -> int:
         """How many addresses there are in spans of at most `largest`."""
-        return sum(size for span in self.spans if (size := span.last - span.first + 1) <= largest)
+        return self.parted(largest)[0].size
 
     def window(
         self, start: tuple[Version, int] | None, count: int, *, largest: int

@@ -40,6 +40,13 @@ def test_what_long_sets_have_in_common_at_either_end_changes_nothing(
         assert plain(right - left) == plain(right) - plain(left)
 
 
+@given(sets, st.integers(1, 14))
+def test_parted_by_the_size_of_spans(some: Spans, largest: int) -> None:
+    within, beyond = some.parted(largest)
+    assert within == Spans(span for span in some if span.size <= largest)
+    assert beyond == Spans(span for span in some if span.size > largest)
+
+
 @given(sets, spans)
 def test_overlaps_agrees_with_intersection(some: Spans, span: Span) -> None:
     assert some.overlaps(span) == bool(some & Spans([span]))
