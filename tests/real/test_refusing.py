@@ -168,11 +168,16 @@ def test_rfc_6583_a_scan_of_a_64_costs_no_memory(scene: Scene, first: str, why: 
     process = psutil.Process(scene.daemon.process.pid)
     Flood.start(scene.near, first, 1 << 20, seconds=0.2, rate_per_s=20_000).wait()
     before = process.memory_info().rss
-    flooded = Flood.start(scene.near, first, 1 << 20, seconds=1.5, rate_per_s=60_000, sources=1000).wait()
-    assert flooded.offered > 30_000
+    offered = 0
+    for _ in range(20):  # on a loaded machine the generator gets less done at a time
+        flooded = Flood.start(scene.near, first, 1 << 20, seconds=1.5, rate_per_s=60_000, sources=1000).wait()
+        assert flooded.wrong == 0
+        assert (flooded.replies > 0) == ("proxied" in why)
+        offered += flooded.offered
+        if offered > 30_000:
+            break
+    assert offered > 30_000
     assert process.memory_info().rss - before < 1 << 20, why
-    assert flooded.wrong == 0
-    assert (flooded.replies > 0) == ("proxied" in why)
     for address in (OWN4, OWN6):
         assert scene.near.host.resolve(address, deadline_s=DEADLINE_S) == scene.far.mac
 
