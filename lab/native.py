@@ -36,7 +36,7 @@ def compiled(source: str) -> Path:
         flags += [*KERNEL, *(f"-I{include}" for include in Path("/usr/include").glob("*-linux-gnu"))]
     libraries = () if for_kernel or "libbpf.h" not in path.read_text() else ("-lbpf",)
     key = hashlib.sha256(_compiler() + repr((flags, libraries)).encode())
-    for part in (path, *sorted(path.parent.glob("*.h"))):
+    for part in (path, *sorted({*path.parent.glob("*.h"), *HERE.glob("*.h")})):
         key.update(part.read_bytes())
     target = CACHE / f"{path.stem}-{key.hexdigest()[:16]}"
     if not target.exists():

@@ -17,7 +17,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "options.h"
+#include "template.h"
 
 #define REPEAT (1 << 20) /* a few thousand a call would spend the time on setting the run up */
 #define BURST  64

@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "options.h"
+#include "template.h"
 
 static int by_value(const void *a, const void *b) {
     __u64 x = *(const __u64 *)a, y = *(const __u64 *)b;
