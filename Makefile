@@ -7,6 +7,8 @@ C = $(filter-out $(GENERATED),$(shell find arpfast bench lab tests -name '*.[ch]
 WHICH ?= .
 SECONDS ?= 600
 ROUNDS ?= 5
+TRIALS ?= 30
+ONLY ?=
 
 .PHONY: build demo test test-pure fuzz bench lint format clean
 build: .venv/.built
@@ -45,7 +47,8 @@ fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
 bench: .venv/.packages-lab .venv/.built
-	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench,bench/bench_$(WHICH).py) -s -q --rounds $(ROUNDS)
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py,bench/bench_$(WHICH).py) -s -q \
+	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)'
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -30,6 +31,8 @@ class Rounds(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    parser.addoption("--trials", type=int, default=30, help="how often hosts fail in each way (default: 30)")
+    parser.addoption("--only", default="", help="fail only in ways whose line of progress matches this expression")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,13 +66,23 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
     """See `Rounds`; how many there are is an option."""
+    return _rounds(request, ledger, request.config.getoption("--rounds"))
+
+
+@pytest.fixture
+def trials(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
+    """The same, where a measurement has many; which cases there are is an option, too."""
+    return _rounds(request, ledger, request.config.getoption("--trials"), request.config.getoption("--only"))
+
+
+def _rounds(request: pytest.FixtureRequest, ledger: Ledger, many: int, only: str = "") -> Rounds:
     capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
-    many = request.config.getoption("--rounds")
     order = random.Random(time.time_ns())
 
     def run(cases: Sequence[T], name: Callable[[T], str]) -> Iterator[T]:
+        chosen = [case for case in cases if re.search(only, name(case))]
         for number in range(1, many + 1):
-            for case in order.sample(cases, len(cases)):
+            for case in order.sample(chosen, len(chosen)):
                 with capture.global_and_fixture_disabled():
                     print(f"\n{ledger.question} {number}/{many}: {name(case)} ", end="", flush=True)
                 yield case
