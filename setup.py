@@ -25,6 +25,7 @@ def extension(module: str) -> Extension:
 
 
 LIBRARIES = {"arpfast.bpf.programs": ["bpf"]}
-MODULES = [f"arpfast.{name}" for name in ("answer", "bpf.programs", "gossip.lzw", "port", "responder", "succession")]
+NAMES = ("answer", "bpf.programs", "gossip.lzw", "port", "rendezvous", "responder", "succession")
+MODULES = [f"arpfast.{name}" for name in NAMES]
 
 setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

@@ -130,6 +130,11 @@ class Spans:
         """Read each of `texts` as `Span.parse` does."""
         return cls(map(Span.parse, texts))
 
+    @classmethod
+    def in_order(cls, spans: Iterable[Span]) -> Spans:
+        """Take spans that are in order, disjoint, and do not touch, as they are: faster than to see that they are."""
+        return _of_merged(spans)
+
     def __iter__(self) -> Iterator[Span]:
         return iter(self.spans)
 
