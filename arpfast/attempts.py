@@ -48,8 +48,6 @@ async def attempt(check: Check) -> str:
             return f"no answer within {check.timeout_s}"
         at = f": {error.filename}" if error.filename else ""
         return f"{os.strerror(error.errno) if error.errno else error}{at}".lower()
-    except ValueError as error:  # a name that TLS takes for none
-        return str(error)
     return "" if ended.well else str(ended)
 
 
@@ -63,7 +61,7 @@ async def _reach(check: Check) -> None:
 
 async def _get(url: Url, host: str | None, *, verify: bool) -> None:
     secured = _context(verify) if url.secure else None
-    reader, writer = await _connect(url.server, secured, (host or url.server.host).strip("[]") if secured else None)
+    reader, writer = await _connect(url.server, secured, host or url.server.host if secured else None)
     try:
         about = f"Host: {host or url.server}\r\nUser-Agent: arpfast/{__version__}\r\nAccept: */*\r\nConnection: close"
         writer.write(f"GET {url.target} HTTP/1.1\r\n{about}\r\n\r\n".encode("ascii"))

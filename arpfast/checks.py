@@ -188,15 +188,16 @@ class Checks:
                 watched.task = self._group.create_task(self._follow(watched))
 
     async def _follow(self, watched: _Watched) -> None:
+        clock = asyncio.get_running_loop().time
         interval_s = watched.check.interval_s
-        due_s = time.monotonic() + self._random.uniform(0, min(interval_s, SPREAD_S))
+        due_s = clock() + self._random.uniform(0, min(interval_s, SPREAD_S))
         while True:
-            await asyncio.sleep(due_s - time.monotonic())
+            await asyncio.sleep(due_s - clock())
             async with self._slots:
-                begun_s = time.monotonic()
+                begun_s = clock()
                 self._counts["late"] += begun_s - due_s > interval_s
                 failure = await attempt(watched.check)
-            ended_s = time.monotonic()
+            ended_s = clock()
             watched.took_ms = round((ended_s - begun_s) * 1000, 2)
             self._take(watched, failure)
             due_s = max(due_s + interval_s * self._random.uniform(1 - JITTER, 1 + JITTER), ended_s)

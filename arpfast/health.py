@@ -107,7 +107,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[0-9A-Za-z.:\[\]-]{1,253}$",
+                pattern=r"^(?=.{1,253}$)([0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}$",
                 description="With http: the name asked for, in the Host field and, with https, in TLS.",
                 extra={"what": "a host name"},
             ),
