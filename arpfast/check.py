@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from arpfast.interfaces import Choice, Interface, Refusal
+from arpfast.local import refusal
 from arpfast.privileges import DEFAULT_USERS, NEEDED_FOR, Capability
+from arpfast.silence import speakers
 from arpfast.spans import Span, Spans, Version, address_of
 
 if TYPE_CHECKING:
@@ -199,6 +201,25 @@ def _kernel_owned(config: Config, machine: Machine, chosen: list[Interface]) -> 
                 told = f"with arp_announce below 2 the kernel may ask its neighbours from it on {', '.join(asking)}"
                 remedy = "sysctl net.ipv4.conf.all.arp_announce=2, above all if other hosts hold the address too"
                 yield Finding(name, "warn", told, remedy)
+
+
+def local(wanted: Spans, machine: Machine, chosen: list[Interface], *, shared: bool) -> Iterator[Finding]:
+    """Whether `wanted` can be on `lo` here; `shared`: other hosts have these addresses as well."""
+    if why_not := refusal(wanted):
+        yield Finding("local", "fail", why_not, "put others there; a whole prefix: ip route add local PREFIX dev lo")
+    need = Capability.NET_ADMIN
+    if need not in machine.capabilities:
+        remedy = f"start as root, or give it (systemd: {need} in AmbientCapabilities and CapabilityBoundingSet)"
+        yield Finding("local", "fail", f"{need} is missing: addresses cannot be put on lo", remedy)
+    speaking = speakers(machine.sysctl, [one.name for one in chosen]) if wanted.of_version(4) else []
+    for speaker in speaking:
+        if shared:
+            told = f"{speaker}, though another host may be the one to: IPv4 addresses are kept off lo"
+            yield Finding("local", "fail", told, speaker.remedy)
+        else:
+            yield Finding("local", "warn", f"{speaker}, as arpfast does", f"{speaker.remedy}, so that only one speaks")
+    if not speaking:
+        yield Finding("local", "ok", f"{wanted.size} on lo, for which the kernel does not speak by itself")
 
 
 def _on_link(config: Config, chosen: list[Interface]) -> Iterator[Finding]:

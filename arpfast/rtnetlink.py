@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arpfast.spans import Address
+    from arpfast.spans import Address, Version
 
 header = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 
@@ -54,10 +54,14 @@ DEFAULT_ROUTES_ONLY = b"".join(
 """A classic socket filter (struct sock_filter[]) for events: keeps out the routes that `decode` would pass over."""
 
 _REQUEST_DUMP = 0x301
+_REQUEST_NEW, _REQUEST_DELETE = 0x605, 0x005  # with an answer; a new one must not exist
 _DUMP_INTERRUPTED = 0x10
 _AF_INET, _AF_INET6 = 2, 10
 _ATTRIBUTE_TYPE = 0x3FFF
 _RTN_UNICAST = 1
+_RT_SCOPE_HOST = 254
+_IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
+_FOREVER = 0xFFFFFFFF
 
 
 class Link(NamedTuple):
@@ -85,6 +89,8 @@ class LinkAddress(NamedTuple):
     address: IPv4Interface | IPv6Interface
     flags: int
     """IFA_F_…"""
+    metric: int = 0
+    """IFA_RT_PRIORITY; 0: none was given."""
 
 
 class DefaultRoute(NamedTuple):
@@ -108,6 +114,15 @@ class Done(NamedTuple):
     error: int
 
 
+class NewAddress(NamedTuple):
+    """What to add with RTM_NEWADDR, or take away with RTM_DELADDR: a single address that no subnet comes with."""
+
+    ifindex: int
+    version: Version
+    value: int
+    metric: int
+
+
 Message = Link | LinkAddress | DefaultRoute | Forwarding | Done
 
 
@@ -115,6 +130,30 @@ def dump_request(what: int, sequence: int) -> bytes:
     """A request for all links, addresses, routes or forwarding states (`what`: RTM_GET…)."""
     family = _AF_INET6 if what == RTM_GETNETCONF else 0
     return header.pack(32, what, _REQUEST_DUMP, sequence, 0) + struct.pack("=B15x", family)
+
+
+def address_request(what: int, address: NewAddress, sequence: int) -> bytes:
+    """A request to add or remove an address (`what`: RTM_NEWADDR or RTM_DELADDR); it is answered by one `Done`.
+
+    IPv4 gets the scope host, IPv6 is deprecated from the start: neither is chosen as the source of what somebody on
+    this host begins. Nor does IPv6 probe for it (no DAD) or make a route of it.
+    """
+    bits = 32 if address.version == 4 else 128
+    packed = address.value.to_bytes(bits // 8, "big")
+    body = _attribute(2, packed) + _attribute(1, packed)
+    if what == RTM_NEWADDR:
+        body += _attribute(9, struct.pack("=I", address.metric))
+        if address.version == 6:
+            body += _attribute(8, struct.pack("=I", _IFA_F_NODAD | _IFA_F_NOPREFIXROUTE))
+            body += _attribute(6, struct.pack("=IIII", 0, _FOREVER, 0, 0))  # preferred: no longer; valid: for ever
+    family, scope = (_AF_INET, _RT_SCOPE_HOST) if address.version == 4 else (_AF_INET6, 0)
+    body = struct.pack("=BBBBI", family, bits, 0, scope, address.ifindex) + body
+    flags = _REQUEST_NEW if what == RTM_NEWADDR else _REQUEST_DELETE
+    return header.pack(header.size + len(body), what, flags, sequence, 0) + body
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value  # all of ours are multiples of 4 long
 
 
 def decode(datagram: bytes, *, sequence: int | None = None) -> Iterator[Message]:
@@ -203,10 +242,11 @@ def _address(body: bytes, *, gone: bool) -> LinkAddress | None:
     found = _attributes(body, 8)
     value = found.get(2, found.get(1, b""))  # IFA_LOCAL: on a point-to-point link IFA_ADDRESS is the peer's
     flags |= _number(found.get(8))
+    metric = _number(found.get(9))
     if family == _AF_INET and len(value) == 4:
-        return LinkAddress(gone, index, IPv4Interface((value, prefix)), flags)
+        return LinkAddress(gone, index, IPv4Interface((value, prefix)), flags, metric)
     if family == _AF_INET6 and len(value) == 16:
-        return LinkAddress(gone, index, IPv6Interface((value, prefix)), flags)
+        return LinkAddress(gone, index, IPv6Interface((value, prefix)), flags, metric)
     return None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arpfast.check import Finding, examine
+from arpfast.check import Finding, examine, local
 from arpfast.config import Config, Listen
 from arpfast.interfaces import Interface
 from arpfast.machine import Machine
@@ -125,3 +125,31 @@ def test_complaints(config: Config, machine: Machine, expected: list[tuple[str, 
     assert [(one.check, one.judgement) for one in found] == [(check, judgement) for check, judgement, _ in expected]
     assert all(said in one.told for one, (_, _, said) in zip(found, expected, strict=True))
     assert all(one.remedy for one in found)
+
+
+SILENT = {"ipv4/conf/all/arp_ignore": 1, "ipv4/conf/all/arp_announce": 2}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "machine", "shared", "expected"),
+    [
+        (("192.0.2.10",), machine(sysctls=SILENT), True, [("ok", "1 on lo")]),
+        (("2001:db8::10",), GOOD, True, [("ok", "1 on lo")]),
+        (("192.0.2.10",), GOOD, True, [("fail", "arp_ignore=0"), ("fail", "arp_announce=0")]),
+        (("192.0.2.10",), GOOD, False, [("warn", "answers for them on eth0, as"), ("warn", "asks its neighbours")]),
+        (
+            ("192.0.2.10",),
+            machine(sysctls=SILENT, capabilities=frozenset({Capability.NET_RAW})),
+            True,
+            [("fail", "CAP_NET_ADMIN is missing"), ("ok", "")],
+        ),
+        (("10.0.0.0/16",), machine(sysctls=SILENT), True, [("fail", "at most 2048"), ("ok", "")]),
+    ],
+)
+def test_addresses_on_lo(
+    wanted: tuple[str, ...], machine: Machine, shared: bool, expected: list[tuple[str, str]]
+) -> None:
+    found = list(local(Spans.parse(*wanted), machine, [ETH0], shared=shared))
+    assert [one.judgement for one in found] == [judgement for judgement, _ in expected]
+    assert all(said in one.told for one, (_, said) in zip(found, expected, strict=True))
+    assert all(one.remedy for one in found if one.judgement != "ok")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -14,30 +13,12 @@ from arpfast.checks import SLOTS, SPREAD_S, Checks
 from arpfast.health import Check, Endpoint, State
 from arpfast.seconds import Seconds
 from arpfast.spans import Spans, address_of
+from tests.arpfast.virtual import passing, virtually
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from arpfast.inspection import Event
-
-
-class Skipping(selectors.DefaultSelector):
-    """Waits for nothing: the time that would have passed has passed."""
-
-    now = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        assert timeout is not None, "nothing would ever happen again"
-        self.now += max(0.0, timeout)
-        return super().select(0)
-
-
-def virtually(main: Coroutine[None, None, None]) -> None:
-    selector = Skipping()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now  # type: ignore[method-assign]
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(main)
 
 
 class World:
@@ -74,13 +55,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(under_test, "attempt", world.attempt)
     return world
-
-
-async def passing(seconds: float) -> None:
-    """Let virtual time pass."""
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, passed.set)
-    await passed.wait()
 
 
 async def answered(world: World, times: int) -> None:

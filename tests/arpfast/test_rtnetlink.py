@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arpfast import rtnetlink
-from arpfast.rtnetlink import DefaultRoute, Done, Forwarding, Link, LinkAddress, decode
+from arpfast.rtnetlink import DefaultRoute, Done, Forwarding, Link, LinkAddress, NewAddress, decode
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -71,6 +71,19 @@ def test_addresses_of_both_families() -> None:
         LinkAddress(False, 7, ip_interface("192.0.2.1/24"), 0x80),
         LinkAddress(True, 7, ip_interface("fe80::1/64"), 0xC0),
     ]
+
+
+@pytest.mark.parametrize(("text", "flags"), [("192.0.2.1/32", 0), ("2001:db8::1/128", 0x202)])
+def test_what_is_requested_reads_as_what_was_meant(text: str, flags: int) -> None:
+    """The kernel's events are laid out as requests are."""
+    address = ip_interface(text)
+    new = NewAddress(1, address.version, int(address.ip), 0x61720007)
+    request = rtnetlink.address_request(rtnetlink.RTM_NEWADDR, new, 9)
+    assert list(decode(request)) == [LinkAddress(False, 1, address, flags, 0x61720007)]
+    assert struct.unpack_from("=IHHI", request) == (len(request), 20, 0x605, 9), "CREATE, EXCL, ACK, REQUEST"
+    request = rtnetlink.address_request(rtnetlink.RTM_DELADDR, new, 9)
+    assert list(decode(request)) == [LinkAddress(True, 1, address, 0)]
+    assert struct.unpack_from("=IHHI", request) == (len(request), 21, 0x005, 9)
 
 
 ROUTER, ROUTER6 = ip_address("192.0.2.1"), ip_address("fe80::1")
