@@ -9,6 +9,7 @@ are addresses (`localhost` is both loopback addresses in turn), so there is no r
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 (what ssl would import for a name, when we may not be allowed to any more)
 import os
 import ssl
 from functools import cache

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from arpfast.loopback import Loopback
 from arpfast.rtnetlink import RTM_DELADDR, RTM_NEWADDR
 from arpfast.spans import Spans
 from lab import Arp, Host, Lab, Solicitation, wait_until
-from tests.real.stage import DEADLINE_S, pair, sent
+from tests.real.stage import DEADLINE_S, Daemon, pair, sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -125,6 +126,23 @@ def test_a_server_can_bind_to_them_and_be_reached(scene: Scene, running: Running
                 client.settimeout(DEADLINE_S)
                 client.connect((address, 80))
                 assert client.getpeername()[0] == address
+
+
+def test_the_responder_answers_for_what_is_on_lo(scene: Scene, running: Running) -> None:
+    """It takes the host's own address there neither for another host's nor for a conflict."""
+    scene.host.set(SILENT)
+    running.want(BOTH)
+    running.wait_present(2)
+    daemon = Daemon(scene.host, "-i", "eth0", "192.0.2.10", "2001:db8::10")
+    try:
+        for address in ("192.0.2.10", "2001:db8::10"):
+            daemon.wait_phase(address)
+            wait_until(partial(scene.answered, address), DEADLINE_S, what=f"{address} to be answered")
+            assert daemon.explain(address)["kernel_interfaces"] == ["lo"]
+        assert (daemon.ask("status")["conflicts"], daemon.ask("status")["taken"]) == (0, 0)
+    finally:
+        daemon.stop()
+        scene.host.set(dict.fromkeys(SILENT, 0))
 
 
 def test_nothing_begins_from_them(scene: Scene, running: Running) -> None:

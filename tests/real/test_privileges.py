@@ -64,6 +64,18 @@ def test_confine_without_a_change_of_user() -> None:
     assert status["Uid"].split()[0] == "0"
 
 
+def test_a_program_that_we_run_gets_the_user_and_nothing_else() -> None:
+    status = told(
+        "import asyncio; from arpfast import commands, privileges as p;"
+        "p.drop(p.account('nobody'), {p.Capability.NET_ADMIN});"
+        "script = 'echo $(grep -E \"^(Uid|CapEff|CapPrm|CapAmb|SigBlk)\" /proc/self/status)';"
+        "print('said:', asyncio.run(commands.run(['sh', '-c', script], 60)).said)"
+    )
+    nobody, none = str(privileges.account("nobody").uid), "0" * 16
+    uid = f"Uid: {' '.join([nobody] * 4)}"
+    assert status["said"] == f"{uid} SigBlk: {none} CapPrm: {none} CapEff: {none} CapAmb: {none}"
+
+
 def test_only_what_is_there_can_be_kept() -> None:
     code = "from arpfast import privileges as p; p.confine(()); p.confine({p.Capability.NET_RAW})"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, timeout=60)
