@@ -167,7 +167,8 @@ class Announcer:
             for order in {**again, **{order.interface.index: order for order in orders.links}}.values():
                 if order.interface.index in self._duties.presences:
                     self._set_link(order, now)
-            self._forget_tables()
+            if orders.drops or orders.links:
+                self._forget_tables()
             self._unsent.extend(orders.messages)
             for event in orders.events:
                 self._report(event)

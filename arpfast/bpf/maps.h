@@ -8,11 +8,12 @@
 
 enum {
     LINKS_MAX = 1024,   /* interfaces at a time; one more is merely not filtered */
+    SLOTS_MAX = 1032,   /* tables at a time: one each, and those that wait for their slot to be used again */
     ASKERS_MAX = 16384, /* MACs remembered by the buckets; the least recently seen is forgotten */
 };
 
-/* One per interface. Without one, or while `tables[slot]` is empty, everything passes: the filter never stands between
- * a wanted frame and a reader that it knows nothing about. */
+/* One per interface; interfaces with equal tables share a slot. Without a place, everything passes: the filter never
+ * stands between a wanted frame and a reader that it knows nothing about. */
 struct place {
     __u32 slot;    /* of `tables` */
     __u32 guarded; /* the guard has counted the asker's questions already: the filter must not count them twice */

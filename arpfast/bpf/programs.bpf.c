@@ -48,7 +48,7 @@ struct words {
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, LINKS_MAX);
+    __uint(max_entries, SLOTS_MAX);
     __type(key, __u32); /* slot */
     __array(values, struct words);
 } tables SEC(".maps");

@@ -14,11 +14,12 @@ changed any more: then, as after any other failure, the interface is opened; its
 responder's own judgement stands.
 """
 
-from libc.errno cimport EINVAL, EOPNOTSUPP, EPERM
+from libc.errno cimport E2BIG, EINVAL, EOPNOTSUPP, EPERM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 import os
 import threading
+from collections import deque
 
 from arpfast.answer cimport TABLE_WORDS, Table
 
@@ -40,6 +41,7 @@ cdef extern from "kernel.h" nogil:
         PART_COUNTERS
         PARTS
         LINKS_MAX
+        SLOTS_MAX
         COUNTERS
 
     ctypedef struct complaint_t "struct complaint":
@@ -70,6 +72,10 @@ cdef extern from "kernel.h" nogil:
     int guard_declassify(uint32_t ifindex) noexcept
 
 
+cdef enum:
+    STALE_MAX = 2  # tables out of use that the kernel may still hold
+
+
 cdef object failure(int error, str attempt, str complaint=""):
     """The OSError for -errno, with what libbpf and the verifier said."""
     text = f"could not {attempt}: {os.strerror(-error)}"
@@ -81,6 +87,82 @@ cdef bucket_t bucket(uint64_t per_s, uint64_t burst):
     made.cost_ns = 1_000_000_000 // per_s if per_s else 0
     made.window_ns = made.cost_ns * (burst if burst else 1)
     return made
+
+
+cdef class Slots:
+    """The tables in the kernel: a slot each, however many interfaces are judged by it.
+
+    To fill or empty a slot waits until no program reads what was there before, which may take 20 ms; to judge one more
+    interface by it does not. A slot that nobody uses any more is filled again only after another such wait: a program
+    that has just been told of it may be about to look there.
+    """
+
+    cdef int tables
+    cdef dict slots   # Table -> slot
+    cdef dict users   # Table -> how many interfaces
+    cdef object stale  # (slot, waits when it was left), the oldest first: still with its table
+    cdef list empty
+    cdef uint32_t fresh
+    cdef uint64_t waits
+
+    def __cinit__(self, int tables):
+        self.tables = tables
+        self.slots, self.users, self.stale, self.empty = {}, {}, deque(), []
+
+    cdef int take(self, Table table) except -1:
+        """The slot of a table that one more interface is to be judged by. Raises OSError."""
+        cdef uint32_t slot
+        if table not in self.slots:
+            if self.stale and self.stale[0][1] < self.waits:
+                slot = self.stale.popleft()[0]
+            elif self.empty:
+                slot = self.empty.pop()
+            elif self.fresh < SLOTS_MAX:
+                slot = self.fresh
+                self.fresh += 1
+            else:
+                raise OSError(f"expected at most {SLOTS_MAX} tables in the eBPF filter")
+            try:
+                self.fill(slot, table)
+            except OSError:
+                self.empty.append(slot)
+                raise
+            self.slots[table], self.users[table] = slot, 0
+        self.users[table] += 1
+        return self.slots[table]
+
+    cdef int leave(self, Table table) except -1:
+        """One interface less is judged by the table."""
+        self.users[table] -= 1
+        if self.users[table] == 0:
+            del self.users[table]
+            self.stale.append((self.slots.pop(table), self.waits))
+            while len(self.stale) > STALE_MAX:
+                slot = self.stale.popleft()[0]
+                self.clear(slot)
+                self.empty.append(slot)
+        return 0
+
+    cdef int fill(self, uint32_t slot, Table table) except -1:
+        cdef const uint64_t *words = table.table.word
+        cdef int map_, error
+        with nogil:
+            map_ = words_map(words, words[TABLE_WORDS])
+        if map_ < 0:
+            raise failure(map_, f"make a table of {table.nbytes} bytes for the eBPF filter (needs CAP_BPF)")
+        with nogil:
+            error = set_value(self.tables, &slot, &map_)
+        os.close(map_)  # the slot has it now
+        if error:
+            raise failure(error, "hand a table to the eBPF filter")
+        self.waits += 1
+        return 0
+
+    cdef int clear(self, uint32_t slot) except -1:
+        with nogil:
+            unset(self.tables, &slot)
+        self.waits += 1
+        return 0
 
 
 cdef class Guard:
@@ -146,9 +228,9 @@ cdef class Filter:
     cdef int[PARTS] fds
     cdef bint closed
     cdef object lock
-    cdef dict places  # ifindex -> slot
+    cdef Slots slots
+    cdef dict places  # ifindex -> (slot, guarded), as the programs know it
     cdef dict tables  # ifindex -> Table in force, None while open
-    cdef dict maps    # Table -> descriptor of its map, while an interface uses it
     cdef dict unfiltered  # ifindex -> why its table is not in force
     cdef dict unguarded   # ifindex -> why the guard is not attached though there is a limit
     cdef Guard guard      # None if it could not be loaded
@@ -161,7 +243,7 @@ cdef class Filter:
             self.fds[part] = -1
         self.lock = threading.RLock()
         self.members = frozenset()
-        self.places, self.tables, self.maps, self.unfiltered, self.unguarded = {}, {}, {}, {}, {}
+        self.places, self.tables, self.unfiltered, self.unguarded = {}, {}, {}, {}
         cdef complaint_t *complaint = complaint_new()
         if complaint is NULL:
             raise MemoryError("no memory to load a filter")
@@ -176,6 +258,7 @@ cdef class Filter:
                               complaint.text.decode(errors="replace"))
         finally:
             complaint_free(complaint)
+        self.slots = Slots(self.fds[PART_TABLES])
         if self.fds[PART_GUARD] >= 0:
             self.guard = Guard(self.fds[PART_GUARD])
         self.set_limit(limit)
@@ -196,9 +279,6 @@ cdef class Filter:
             self.closed = True
             if self.guard is not None:
                 self.guard.close()
-            for descriptor in self.maps.values():
-                os.close(descriptor)
-            self.maps.clear()
             self.tables.clear()
             self.places.clear()
             for part in range(PARTS):
@@ -231,7 +311,7 @@ cdef class Filter:
             if error:
                 raise failure(error, "set the rate limit of the eBPF filter")
             self.limited = wanted.asker.cost_ns != 0
-            for ifindex in self.places:
+            for ifindex in self.tables:
                 self.see_to_guard(ifindex)
 
     def set_members(self, macs):
@@ -267,8 +347,6 @@ cdef class Filter:
                 return
             before = self.tables.get(ifindex)
             try:
-                if ifindex not in self.places or ifindex in self.unfiltered:
-                    self.place(ifindex)
                 self.show(ifindex, table)
             except OSError as error:
                 self.unfiltered[ifindex] = str(error)
@@ -277,9 +355,9 @@ cdef class Filter:
             else:
                 self.unfiltered.pop(ifindex, None)
                 self.tables[ifindex] = table
-                self.see_to_guard(ifindex)
-            self.forget(before)
-            self.forget(table)
+            self.see_to_guard(ifindex)
+            if before is not None:
+                self.slots.leave(before)
 
     def drop_link(self, ifindex):
         """Forget an interface, which may be gone already: take the guard off, let all frames pass."""
@@ -289,10 +367,10 @@ cdef class Filter:
                 self.guard.detach(ifindex)
             before = self.tables.pop(ifindex, None)
             self.open_link(ifindex)
-            self.places.pop(ifindex, None)
             self.unfiltered.pop(ifindex, None)
             self.unguarded.pop(ifindex, None)
-            self.forget(before)
+            if before is not None:
+                self.slots.leave(before)
 
     def statistics(self):
         """What was counted on all processors until now, and what could not be done. Raises OSError."""
@@ -311,7 +389,7 @@ cdef class Filter:
         """Attach or detach the guard as the limit wants it. The filter counts whenever the guard does not."""
         attached = False
         self.unguarded.pop(ifindex, None)
-        if self.limited:
+        if self.limited and self.tables[ifindex] is not None:
             try:
                 if self.guard is None:
                     raise failure(-EPERM, "load the guard (needs CAP_BPF and CAP_NET_ADMIN)")
@@ -319,66 +397,41 @@ cdef class Filter:
                 attached = True
             except OSError as error:
                 self.unguarded[ifindex] = str(error)
-        self.place(ifindex, attached)
+        if ifindex in self.places:
+            self.place(ifindex, self.places[ifindex][0], attached)
         if not attached and self.guard is not None:
             self.guard.detach(ifindex)
         return 0
 
-    cdef int place(self, uint32_t ifindex, bint guarded=False) except -1:
-        """See to it that the interface has a slot, and that the programs know of it."""
+    cdef int place(self, uint32_t ifindex, uint32_t slot, bint guarded) except -1:
+        """Tell the programs which table judges the interface's frames, and whether the guard has counted them."""
         cdef place_t wanted
-        slot = self.places.get(ifindex)
-        if slot is None:
-            free = set(range(LINKS_MAX)).difference(self.places.values())
-            if not free:
-                raise OSError(f"expected at most {LINKS_MAX} filtered interfaces")
-            slot = min(free)
+        if self.places.get(ifindex) == (slot, guarded):
+            return 0
         wanted.slot, wanted.guarded = slot, guarded
         error = set_value(self.fds[PART_LINKS], &ifindex, &wanted)
+        if error == -E2BIG:
+            raise OSError(f"expected at most {LINKS_MAX} filtered interfaces")
         if error:
             raise failure(error, f"give interface {ifindex} a place in the eBPF filter")
-        self.places[ifindex] = slot
+        self.places[ifindex] = slot, guarded
         return 0
 
     cdef int show(self, uint32_t ifindex, Table table) except -1:
-        cdef uint32_t slot = self.places[ifindex]
-        cdef const uint64_t *words
-        cdef int map_, error, tables = self.fds[PART_TABLES]
+        """Have the interface's frames judged by a table; None: open it. Raises OSError, and then nothing changed."""
         if table is None:
-            if self.tables.get(ifindex) is None:
-                return 0
-            with nogil:
-                error = unset(tables, &slot)
-            if error:
-                raise failure(error, f"open the eBPF filter of interface {ifindex}")
-            return 0
-        map_ = self.maps.get(table, -1)
-        if map_ < 0:
-            words = table.table.word
-            with nogil:
-                map_ = words_map(words, words[TABLE_WORDS])
-            if map_ < 0:
-                raise failure(map_, f"make a table of {table.nbytes} bytes for the eBPF filter (needs CAP_BPF)")
-            self.maps[table] = map_
-        with nogil:
-            error = set_value(tables, &slot, &map_)
-        if error:
-            raise failure(error, f"give interface {ifindex} a table in the eBPF filter")
+            return self.open_link(ifindex)
+        slot = self.slots.take(table)
+        try:
+            self.place(ifindex, slot, self.places.get(ifindex, (0, False))[1])
+        except OSError:
+            self.slots.leave(table)
+            raise
         return 0
 
     cdef int open_link(self, uint32_t ifindex) except -1:
-        """Let everything pass: take away the place, or else the table. One of the two works, or the map is broken."""
-        cdef uint32_t slot
-        cdef int error, links = self.fds[PART_LINKS], tables = self.fds[PART_TABLES]
-        error = unset(links, &ifindex)
-        if ifindex in self.places:
-            slot = self.places[ifindex]
-            with nogil:
-                error |= unset(tables, &slot)
-        return 0
-
-    cdef int forget(self, Table table) except -1:
-        """Close the map of a table that no interface uses any more; the kernel frees it after its last reader."""
-        if table is not None and table in self.maps and table not in self.tables.values():
-            os.close(self.maps.pop(table))
+        """Let everything pass: take away the place, or else, for all that share it, the table."""
+        if unset(self.fds[PART_LINKS], &ifindex) and ifindex in self.places:
+            self.slots.clear(self.places[ifindex][0])
+        self.places.pop(ifindex, None)
         return 0
