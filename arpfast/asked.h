@@ -47,9 +47,8 @@ static inline struct asked_entry *asked_place(struct asked *asked, uint8_t versi
     return &asked->entries[(low + (salt >> (64 - ASKED_BITS))) % ASKED_SIZE];
 }
 
-/* The thread: remembers. */
-static inline void asked_note(struct asked *asked, const struct asker *asker) {
-    struct asked_entry *entry = asked_place(asked, asker->version, asker->address);
+/* The thread. */
+static inline void asked_write(struct asked_entry *entry, const struct asker *asker) {
     uint32_t sequence = entry->sequence;
     __atomic_store_n(&entry->sequence, sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -57,18 +56,27 @@ static inline void asked_note(struct asked *asked, const struct asker *asker) {
     __atomic_store_n(&entry->sequence, sequence + 2, __ATOMIC_RELEASE);
 }
 
-/* Anybody: whether someone is remembered to have asked for `address`; if so, fills `asker`. Gives up after a few torn
- * reads: then the address is being asked for faster than it can be looked at, and the next call will do. */
-static inline bool asked_find(struct asked *asked, uint8_t version, const uint8_t address[16], struct asker *asker) {
-    struct asked_entry *entry = asked_place(asked, version, address);
+/* Anybody. Gives up after many torn reads: then the entry is written faster than it can be looked at, and the next call
+ * will do. */
+static inline bool asked_read(const struct asked_entry *entry, struct asker *asker) {
     for (int attempt = 0; attempt < 1000; attempt++) {
         uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
         *asker = entry->asker;
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (before % 2 == 0 && before == __atomic_load_n(&entry->sequence, __ATOMIC_RELAXED))
-            return asker->version == version && memcmp(asker->address, address, 16) == 0;
+        if (before % 2 == 0 && before == __atomic_load_n(&entry->sequence, __ATOMIC_RELAXED)) return true;
     }
     return false;
+}
+
+/* The thread: remembers. */
+static inline void asked_note(struct asked *asked, const struct asker *asker) {
+    asked_write(asked_place(asked, asker->version, asker->address), asker);
+}
+
+/* Anybody: whether someone is remembered to have asked for `address`; if so, fills `asker`. */
+static inline bool asked_find(struct asked *asked, uint8_t version, const uint8_t address[16], struct asker *asker) {
+    return asked_read(asked_place(asked, version, address), asker) && asker->version == version &&
+           memcmp(asker->address, address, 16) == 0;
 }
 
 #endif

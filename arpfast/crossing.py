@@ -22,6 +22,7 @@ class MessageKind(IntEnum):
     ANNOUNCE = 0  # gratuitous ARP request (RFC 5227 section 3) or unsolicited NA with O (RFC 4861 section 7.2.6)
     PROBE = 1  # ARP probe (RFC 5227 section 2.1.1) or DAD solicitation with a nonce (RFC 4862, RFC 7527)
     ASK = 2  # a request from the address for `target`; the answer comes back as the fact CONFIRMED
+    TELL = 3  # an announcement to `target` at `mac` alone: ARP as a request (answered: CONFIRMED), or NA with O
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -30,7 +31,8 @@ class Message(Struct, frozen=True, gc=False):
     kind: MessageKind
     ifindex: int
     span: Span
-    target: int = 0  # ASK: whom to ask for, of the span's family
+    target: int = 0  # ASK, TELL: whom to ask for or tell, of the span's family
+    mac: bytes = b""  # TELL: of the target
 
 
 class FactKind(IntEnum):
@@ -119,6 +121,16 @@ class Asked(Struct, frozen=True, gc=False):
     mac: bytes
     ifindex: int
     monotonic_ns: int
+
+
+class Asker(Struct, frozen=True, gc=False):
+    """A host that asked for some address of ours, and was answered; so it has that in its cache."""
+
+    mac: bytes
+    ifindex: int
+    version: Version
+    address: int  # the host's own
+    monotonic_ns: int  # when it asked last; up to a second earlier than it did
 
 
 class LinkStatistics(Struct, frozen=True):

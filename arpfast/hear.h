@@ -10,6 +10,22 @@ static inline bool is_about_nobody(enum verdict verdict) {
     return verdict == VERDICT_NOT_OURS || verdict == VERDICT_BAD_TARGET;
 }
 
+/* Remembers who was answered: for the address, and among all. The reply, which lies in the frame, has the asker's own
+ * address; who probed has none, and need not be told of anything. */
+static inline void note_asker(struct loop *loop, const struct plan_entry *entry, const uint8_t *frame,
+                              const struct outcome *outcome) {
+    struct asker asker = {.monotonic_ns = loop->now_ns, .ifindex = entry->port->ifindex, .version = outcome->version};
+    memcpy(asker.mac, outcome->mac, 6);
+    memcpy(asker.address, outcome->address, asker.version == 4 ? 4 : 16);
+    asked_note(&loop->asked, &asker);
+    if (asker.version == 4)
+        memcpy(asker.address, ((const struct arp_frame *)frame)->arp.tpa, 4);
+    else
+        memcpy(asker.address, ((const struct nd_frame *)frame)->ipv6.destination, 16);
+    if (asker.version == 4 ? load32(asker.address) != 0 : !ip6_is_multicast(asker.address))
+        askers_note(&loop->askers, &asker);
+}
+
 /* What a frame comes to; a reply of `outcome->reply_length` bytes then lies in the frame. */
 static inline enum verdict judge(struct loop *loop, const struct plan_entry *entry, uint8_t *frame, uint32_t length,
                                  uint32_t capacity, struct outcome *outcome) {
@@ -17,18 +33,13 @@ static inline enum verdict judge(struct loop *loop, const struct plan_entry *ent
     for (const struct bequest *bequest = entry->inherited; bequest && is_about_nobody(verdict); bequest = bequest->next)
         if (bequest->table) verdict = answer(bequest->table, &entry->link, frame, length, capacity, outcome);
     switch (verdict) {
-    case VERDICT_REPLY: {
+    case VERDICT_REPLY:
         if (lease_frozen(&loop->lease)) return VERDICT_FROZEN;
         /* What members ask, they ask to know that we live: never too often, and no news to anybody. */
         if (link_is_member(&entry->link, outcome->mac)) break;
         if (loop->limited && !guard_admit(&loop->guard, outcome->mac, loop->now_ns)) return VERDICT_LIMITED;
-        struct asker asker = {
-            .monotonic_ns = loop->now_ns, .ifindex = entry->port->ifindex, .version = outcome->version};
-        memcpy(asker.mac, outcome->mac, 6);
-        memcpy(asker.address, outcome->address, asker.version == 4 ? 4 : 16);
-        asked_note(&loop->asked, &asker);
+        note_asker(loop, entry, frame, outcome);
         break;
-    }
     case VERDICT_CONFLICT:
         tell(loop, entry->port, FACT_CONFLICT, outcome);
         break;

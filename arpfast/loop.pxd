@@ -44,7 +44,9 @@ cdef extern from "asked.h" nogil:
     ctypedef struct asker_t "struct asker":
         uint64_t monotonic_ns
         uint32_t ifindex
+        uint8_t version
         uint8_t mac[6]
+        uint8_t address[16]
 
     ctypedef struct asked_t "struct asked":
         pass
@@ -52,11 +54,22 @@ cdef extern from "asked.h" nogil:
     bint asked_find(asked_t *asked, uint8_t version, const uint8_t *address, asker_t *asker) noexcept
 
 
+cdef extern from "askers.h" nogil:
+    enum:
+        ASKERS_SIZE
+
+    ctypedef struct askers_t "struct askers":
+        pass
+
+    bint askers_read(const askers_t *askers, uint32_t place, asker_t *asker) noexcept
+
+
 cdef extern from "queue.h" nogil:
     enum:
         MESSAGE_ANNOUNCE
         MESSAGE_PROBE
         MESSAGE_ASK
+        MESSAGE_TELL
         MESSAGE_KINDS
 
     ctypedef struct message_t "struct message":
@@ -65,6 +78,7 @@ cdef extern from "queue.h" nogil:
         uint8_t version
         uint8_t address[16]
         uint8_t target[16]
+        uint8_t mac[6]
 
     ctypedef struct queue_t "struct queue":
         pass
@@ -192,6 +206,7 @@ cdef extern from "loop.h" nogil:
 
     ctypedef struct loop_t "struct loop":
         asked_t asked
+        askers_t askers
         facts_t facts
         lease_t lease
         watched_t watched

@@ -53,6 +53,20 @@ static inline uint32_t message_ask6(void *frame, const struct link *link, const 
     return nd_write(frame, mac, link->mac, address, group, ND_SOLICIT, 0, target, ND_OPTION_SOURCE, link->mac);
 }
 
+/* An announcement for one neighbour alone. The request that it is for ARP names the neighbour's own address, for then
+ * it learns us whatever it makes of gratuitous ARP, and answers, which confirms. */
+static inline uint32_t message_tell4(void *frame, const struct link *link, const uint8_t address[4],
+                                     const uint8_t mac[6], const uint8_t target[4]) {
+    return arp_write(frame, mac, link->mac, ARP_REQUEST, link->mac, address, MAC_ZERO, target);
+}
+
+/* Unsolicited advertisement to one neighbour, with the override flag. */
+static inline uint32_t message_tell6(void *frame, const struct link *link, const uint8_t address[16],
+                                     const uint8_t mac[6], const uint8_t target[16]) {
+    uint32_t flags = ND_OVERRIDE | (link->router ? ND_ROUTER : 0);
+    return nd_write(frame, mac, link->mac, address, target, ND_ADVERTISE, flags, address, ND_OPTION_TARGET, link->mac);
+}
+
 /* An ARP probe that only one host hears: whether it still answers for its address (succession.h). */
 static inline uint32_t message_watch4(void *frame, const struct link *link, const uint8_t mac[6],
                                       const uint8_t address[4]) {

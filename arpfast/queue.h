@@ -11,7 +11,7 @@
 
 #include "messages.h"
 
-enum message_kind { MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK, MESSAGE_KINDS };
+enum message_kind { MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK, MESSAGE_TELL, MESSAGE_KINDS };
 
 enum { QUEUE_SIZE = 4096 };
 
@@ -20,7 +20,8 @@ struct message {
     uint8_t kind;
     uint8_t version;
     uint8_t address[16]; /* the next; IPv4 in the first four */
-    uint8_t target[16];  /* ASK: whom to ask for */
+    uint8_t target[16];  /* ASK: whom to ask for; TELL: whom to tell */
+    uint8_t mac[6];      /* TELL: where that is */
 };
 
 struct queue {
@@ -95,10 +96,14 @@ static inline uint32_t message_write(void *frame, const struct link *link, const
         return message_probe4(frame, link, address);
     case MESSAGE_ASK << 4 | 4:
         return message_ask4(frame, link, address, target);
+    case MESSAGE_TELL << 4 | 4:
+        return message_tell4(frame, link, address, message->mac, target);
     case MESSAGE_ANNOUNCE << 4 | 6:
         return message_announce6(frame, link, address);
     case MESSAGE_PROBE << 4 | 6:
         return message_probe6(frame, link, address);
+    case MESSAGE_TELL << 4 | 6:
+        return message_tell6(frame, link, address, message->mac, target);
     default:
         return message_ask6(frame, link, address, target);
     }

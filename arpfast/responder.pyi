@@ -3,6 +3,7 @@ from typing import Self
 
 from arpfast.answer import Table
 from arpfast.crossing import Asked as Asked
+from arpfast.crossing import Asker as Asker
 from arpfast.crossing import Estate as Estate
 from arpfast.crossing import Fact as Fact
 from arpfast.crossing import FactKind as FactKind
@@ -19,6 +20,7 @@ from arpfast.spans import Version
 
 __all__ = [
     "Asked",
+    "Asker",
     "Estate",
     "Fact",
     "FactKind",
@@ -76,3 +78,4 @@ class Responder:
     def send(self, messages: Sequence[Message]) -> int: ...
     def statistics(self) -> Statistics: ...
     def asked(self, version: Version, address: int) -> Asked | None: ...
+    def askers(self, at_most: int) -> tuple[Asker, ...]: ...

@@ -16,22 +16,24 @@ from posix.unistd cimport getpid
 
 from arpfast.answer cimport Link, Members, Table, guard_rate
 from arpfast.loop cimport (
-    FACT_CONFIRMED, FACT_CONFLICT, FACT_FROZEN, FACT_INHERITED, FACT_KINDS, FACT_RESUMED, FACT_RIVAL, FACT_ROOM,
-    FACT_SILENT, FACT_SOCKET_FAILED, FACT_SPOKE, FACT_SUSPENDED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE, MESSAGE_ASK,
-    MESSAGE_KINDS, MESSAGE_PROBE, asked_find, asker_t, fact_t, facts_listen, facts_take, family_protocol, loop_beats,
-    loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start, loop_stop, loop_t, loop_wait_adopted,
-    loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t, plans_alive, port_close, port_orphaned,
-    queue_clear, queue_put, rates_t, ring_filter,
+    ASKERS_SIZE, FACT_CONFIRMED, FACT_CONFLICT, FACT_FROZEN, FACT_INHERITED, FACT_KINDS, FACT_RESUMED, FACT_RIVAL,
+    FACT_ROOM, FACT_SILENT, FACT_SOCKET_FAILED, FACT_SPOKE, FACT_SUSPENDED, FACT_TAKEN, FAMILIES, MESSAGE_ANNOUNCE,
+    MESSAGE_ASK, MESSAGE_KINDS, MESSAGE_PROBE, MESSAGE_TELL, asked_find, asker_t, askers_read, fact_t, facts_listen,
+    facts_take, family_protocol, loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start,
+    loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t,
+    plans_alive, port_close, port_orphaned, queue_clear, queue_put, rates_t, ring_filter,
 )
 from arpfast.port cimport Port, failure
 from arpfast.succession cimport HeldEstate, HeldWatch, Watches, pack, pack_message
 
 import os
 import threading
+from operator import attrgetter
 
 from arpfast import succession
 from arpfast.crossing import (
     Asked,
+    Asker,
     Estate,
     Fact,
     FactKind,
@@ -49,14 +51,14 @@ from arpfast.port import VERSIONS
 from arpfast.port import alive as ports_alive
 
 __all__ = [
-    "Asked", "Estate", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
+    "Asked", "Asker", "Estate", "Fact", "FactKind", "Filter", "LinkStatistics", "Message", "MessageKind", "RateLimit",
     "Responder", "Statistics", "Watch", "WatchStatistics", "WatchTotals", "alive",
 ]
 
 assert [kind.value for kind in FactKind] == [
     FACT_CONFLICT, FACT_TAKEN, FACT_CONFIRMED, FACT_SOCKET_FAILED, FACT_ROOM, FACT_RIVAL, FACT_FROZEN,
     FACT_SILENT, FACT_SPOKE, FACT_SUSPENDED, FACT_RESUMED, FACT_INHERITED]
-assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK]
+assert [kind.value for kind in MessageKind] == [MESSAGE_ANNOUNCE, MESSAGE_PROBE, MESSAGE_ASK, MESSAGE_TELL]
 assert FAMILIES == 2 and FACT_KINDS == len(FactKind) and MESSAGE_KINDS == len(MessageKind)
 
 
@@ -455,3 +457,22 @@ cdef class Responder:
         if not asked_find(&self.loop.asked, version, packed, &asker):
             return None
         return Asked(<bytes>asker.mac[:6], asker.ifindex, asker.monotonic_ns)
+
+    def askers(self, at_most):
+        """Who asked lately for whatever address, the latest first; other members, and who only probed, are in none.
+
+        Of at most 1024 hosts that are remembered; some are forgotten before they are that many.
+        """
+        cdef asker_t asker
+        cdef int place
+        self.opened()
+        found = []
+        for place in range(ASKERS_SIZE):
+            if askers_read(&self.loop.askers, place, &asker):
+                address = asker.address[:4] if asker.version == 4 else asker.address[:16]
+                found.append(Asker(
+                    <bytes>asker.mac[:6], asker.ifindex, asker.version, int.from_bytes(address, "big"),
+                    asker.monotonic_ns,
+                ))
+        found.sort(key=attrgetter("monotonic_ns"), reverse=True)
+        return tuple(found[:at_most])

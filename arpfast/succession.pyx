@@ -9,7 +9,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from arpfast.answer cimport Table
-from arpfast.loop cimport estate_free, estate_new, estates_alive, message_t, watch_free, watch_new, watches_alive
+from arpfast.loop cimport (
+    MESSAGE_TELL, estate_free, estate_new, estates_alive, message_t, watch_free, watch_new, watches_alive,
+)
 
 from arpfast.crossing import MessageKind, WatchStatistics
 
@@ -34,7 +36,7 @@ cdef int pack(uint8_t *field, int version, object address) except -1:
 
 
 cdef int pack_message(message_t *message, object wish) except -1:
-    """Write a Message as the thread has it; raises ValueError if it has too many addresses."""
+    """Write a Message as the thread has it; raises ValueError if it cannot be sent."""
     version, first, last = wish.span
     size = last - first + 1
     if not 1 <= size <= LARGEST_SPAN:
@@ -44,6 +46,10 @@ cdef int pack_message(message_t *message, object wish) except -1:
     message.version = version
     pack(message.address, version, first)
     pack(message.target, version, wish.target)
+    if message.kind == MESSAGE_TELL:
+        if len(wish.mac) != 6:
+            raise ValueError(f"expected 6 bytes of mac in a message that tells, not {len(wish.mac)}")
+        memcpy(message.mac, <const char *><bytes>wish.mac, 6)
     return 0
 
 

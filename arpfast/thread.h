@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "asked.h"
+#include "askers.h"
 #include "facts.h"
 #include "guard.h"
 #include "lease.h"
@@ -42,6 +42,7 @@ struct loop {
     uint64_t settled; /* freezes, by Python */
     pthread_t thread;
     struct asked asked;
+    struct askers askers;
     struct facts facts;
 
     _Alignas(64) struct plan *plan; /* from here on the thread's own */

@@ -8,8 +8,16 @@ import pytest
 
 HERE = Path(__file__).parent
 RETURNS = {
-    ctypes.c_void_p: ("parts_facts", "parts_asked", "parts_lease", "parts_watch"),
-    ctypes.c_uint64: ("parts_lost", "parts_find", "parts_pace", "parts_sleep_ns", "parts_freezes", "parts_due_ns"),
+    ctypes.c_void_p: ("parts_facts", "parts_asked", "parts_lease", "parts_watch", "parts_askers"),
+    ctypes.c_uint64: (
+        "parts_lost",
+        "parts_find",
+        "parts_pace",
+        "parts_sleep_ns",
+        "parts_freezes",
+        "parts_due_ns",
+        "parts_asker",
+    ),
 }
 
 

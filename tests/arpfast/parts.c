@@ -1,7 +1,7 @@
 /* The thread's parts, one call each, for test_thread_parts.py: time and content are the test's. */
 #include <stdlib.h>
 
-#include "asked.h"
+#include "askers.h"
 #include "facts.h"
 #include "lease.h"
 #include "queue.h"
@@ -157,4 +157,23 @@ int parts_question(struct watch *watch, uint8_t *frame, int with_link_local) {
 
 int parts_is_answer(struct watch *watch, const uint8_t *frame, uint32_t length) {
     return watch_is_answer(watch, &parts_link, frame, length);
+}
+
+struct askers *parts_askers(void) {
+    return calloc(1, sizeof(struct askers));
+}
+
+void parts_note_asker(struct askers *askers, const uint8_t *mac, const uint8_t *address, uint64_t now_ns) {
+    struct asker asker = {.monotonic_ns = now_ns, .version = 4, .ifindex = 7};
+    memcpy(asker.mac, mac, 6);
+    memcpy(asker.address, address, 16);
+    askers_note(askers, &asker);
+}
+
+/* When the asker in this place asked, 0 if there is none; fills `mac`. */
+uint64_t parts_asker(struct askers *askers, uint32_t place, uint8_t *mac) {
+    struct asker asker;
+    if (!askers_read(askers, place, &asker)) return 0;
+    memcpy(mac, asker.mac, 6);
+    return asker.monotonic_ns;
 }

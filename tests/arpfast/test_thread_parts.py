@@ -152,6 +152,37 @@ def test_families_and_prefixes_do_not_get_mixed_up(parts: ctypes.CDLL) -> None:
     assert parts.parts_find(asked, 4, packed("10.0.0.1")) == 0
 
 
+def askers_of(parts: ctypes.CDLL, askers: ctypes.c_void_p) -> dict[bytes, int]:
+    """Each remembered MAC with when it asked."""
+    found = {}
+    for place in range(1024):
+        mac = ctypes.create_string_buffer(6)
+        if now_ns := parts.parts_asker(askers, place, mac):
+            found[mac.raw] = int(now_ns)
+    return found
+
+
+def test_who_asks_lately_is_remembered_by_who_it_is(parts: ctypes.CDLL) -> None:
+    """A hundred hosts that ask for one address: most of them, and the latest of those that share a place."""
+    askers = ctypes.c_void_p(parts.parts_askers())
+    macs = [b"\x02\0\0\0\0" + bytes([number]) for number in range(100)]
+    for number, mac in enumerate(macs):
+        parts.parts_note_asker(askers, mac, packed(f"10.0.0.{number}"), ctypes.c_uint64(SECOND_NS + number))
+    found = askers_of(parts, askers)
+    assert len(found) >= 85
+    assert all(found[mac] == SECOND_NS + macs.index(mac) for mac in found)
+    assert macs[-1] in found
+
+
+def test_an_asker_is_noted_once_a_second(parts: ctypes.CDLL) -> None:
+    askers, mac = ctypes.c_void_p(parts.parts_askers()), b"\x02\0\0\0\0\1"
+    for now_ns in (5 * SECOND_NS, 6 * SECOND_NS - 1):
+        parts.parts_note_asker(askers, mac, packed("10.0.0.1"), ctypes.c_uint64(now_ns))
+        assert askers_of(parts, askers) == {mac: 5 * SECOND_NS}
+    parts.parts_note_asker(askers, mac, packed("10.0.0.1"), ctypes.c_uint64(6 * SECOND_NS))
+    assert askers_of(parts, askers) == {mac: 6 * SECOND_NS}
+
+
 @pytest.mark.parametrize("rate_per_s", [1, 10, 999, 20_000, 300_000])
 @pytest.mark.parametrize("look_ns", [10_000, 100_000, 1_000_000])
 def test_the_pace_is_kept_and_never_exceeded(parts: ctypes.CDLL, rate_per_s: int, look_ns: int) -> None:

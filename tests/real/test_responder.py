@@ -1,5 +1,6 @@
 """The responder on real interfaces, judged by a Linux peer's neighbour table and by what passes the cable."""
 
+import contextlib
 import gc
 import os
 import resource
@@ -102,6 +103,26 @@ def test_a_linux_peer_resolves_us(stage: Stage, address: str) -> None:
     assert asked
     assert (asked.mac, asked.ifindex) == (stage.far.mac, stage.near.index)
     assert stage.counts().verdicts[Verdict.REPLY] >= 1
+
+
+def test_who_asked_is_known_with_his_own_address(stage: Stage) -> None:
+    """The latest first, whatever he asked for; who only probed has no address to be told at."""
+    other = Mac("02:00:00:ff:00:02")
+    assert stage.responder.askers(10) == ()
+    stage.far.host.inject(stage.far, request(), request("192.0.2.11"))
+    stage.wait_verdict(Verdict.REPLY, 2)
+    stage.far.host.inject(
+        stage.far, Solicitation.ask(other, "fe80::77", OURS[1]).encode(),
+        Solicitation.ask(other, "::", OURS[1]).encode(), Arp.request(other, "0.0.0.0", OURS[0]).encode(),
+    )  # fmt: skip
+    stage.wait_verdict(Verdict.REPLY, 5)
+    found = stage.responder.askers(10)
+    assert [(one.mac, one.ifindex, one.version, one.address) for one in found] == [
+        (other, stage.near.index, 6, int(IPv6Address("fe80::77"))),
+        (STRANGER, stage.near.index, 4, int(IPv4Address("192.0.2.1"))),
+    ]
+    assert found[0].monotonic_ns > found[1].monotonic_ns
+    assert stage.responder.askers(1) == found[:1]
 
 
 @pytest.mark.parametrize("address", OURS)
@@ -391,6 +412,7 @@ def test_a_member_is_a_rival_is_never_limited_and_no_asker(stage: Stage) -> None
     stage.far.host.inject(stage.far, *[request()] * 100)
     stage.wait_verdict(Verdict.REPLY, 100)
     assert stage.responder.asked(4, int(IPv4Address(OURS[0]))) is None
+    assert stage.responder.askers(10) == ()
     stage.far.host.inject(stage.far, Arp.request(STRANGER, OURS[0], OURS[0]).encode())
     fact = stage.wait_fact(FactKind.RIVAL)
     assert (fact.ifindex, fact.version, fact.address, fact.mac) == (

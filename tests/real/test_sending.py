@@ -12,6 +12,7 @@ from arpfast.responder import FactKind, Message, MessageKind, Responder
 from arpfast.spans import Address, Span, Spans
 from lab import Advertisement, Arp, Capture, Captured, Lab, Link, Solicitation, wait_until
 from lab.frames import ALL_NODES, BROADCAST, NO_MAC, REQUEST, UNSPECIFIED, Decoded, multicast_mac, solicited_node
+from lab.neighbours import State
 
 NONCE = b"nonce!"
 RATE_PER_S = 20_000
@@ -49,22 +50,23 @@ def from_(link: Link) -> Callable[[Captured], bool]:
     return lambda frame: not frame.outgoing and frame.decoded is not None and frame.decoded.source == mac
 
 
-def message(kind: MessageKind, link: Link, span: str, target: str | None = None) -> Message:
+def message(kind: MessageKind, link: Link, span: str, target: str | None = None, mac: bytes = b"") -> Message:
     parsed = Span.parse(span)
-    return Message(kind, link.index, parsed, Span.parse(target).first if target else 0)
+    return Message(kind, link.index, parsed, Span.parse(target).first if target else 0, mac)
 
 
 def one_of_each(
     responder: Responder, near: Link, capture: Capture, ours: Address, theirs: Address
 ) -> list[Decoded | None]:
-    """An announcement, a probe and a question, as the peer hears them."""
+    """An announcement, a probe, a question and an announcement for the peer alone, as it hears them."""
     wanted = [
         message(MessageKind.ANNOUNCE, near, str(ours)),
         message(MessageKind.PROBE, near, str(ours)),
         message(MessageKind.ASK, near, str(ours), str(theirs)),
+        message(MessageKind.TELL, near, str(ours), str(theirs), peer_of(near).mac),
     ]
-    assert responder.send(wanted) == 3
-    capture.wait_for(from_(near), count=3)
+    assert responder.send(wanted) == 4
+    capture.wait_for(from_(near), count=4)
     return [frame.decoded for frame in capture.select(from_(near))]
 
 
@@ -72,10 +74,11 @@ def test_announcements_probes_and_questions_for_ipv4(near: Link, responder: Resp
     """RFC 5227 sections 2.1.1 and 2.3, RFC 826."""
     peer, mac, ours, theirs = peer_of(near), near.mac, IPv4Address("192.0.2.10"), IPv4Address("192.0.2.1")
     with peer.host.capture(peer) as capture:
-        announcement, probe, question = one_of_each(responder, near, capture, ours, theirs)
+        announcement, probe, question, told = one_of_each(responder, near, capture, ours, theirs)
     assert announcement == Arp(source=mac, operation=REQUEST, sha=mac, spa=ours, tpa=ours)
     assert probe == Arp(source=mac, operation=REQUEST, sha=mac, spa=IPv4Address(0), tpa=ours)
     assert question == Arp(source=mac, operation=REQUEST, sha=mac, spa=ours, tpa=theirs)
+    assert told == Arp(destination=peer.mac, source=mac, operation=REQUEST, sha=mac, spa=ours, tpa=theirs)
     assert isinstance(probe, Arp)
     assert (probe.destination, probe.tha) == (BROADCAST, NO_MAC)
     assert responder.statistics().links[0].sent == dict.fromkeys(MessageKind, 1)
@@ -85,7 +88,7 @@ def test_announcements_probes_and_questions_for_ipv6(near: Link, responder: Resp
     """RFC 4861 section 7.2.6, RFC 4862 section 5.4.2 with RFC 7527, RFC 4861 section 7.2.2."""
     peer, ours, theirs = peer_of(near), IPv6Address("2001:db8::10"), IPv6Address("2001:db8::1")
     with peer.host.capture(peer) as capture:
-        announcement, probe, question = one_of_each(responder, near, capture, ours, theirs)
+        announcement, probe, question, told = one_of_each(responder, near, capture, ours, theirs)
     assert isinstance(announcement, Advertisement)
     assert (announcement.solicited, announcement.override, announcement.router) == (False, True, False)
     assert (announcement.target, announcement.target_mac, announcement.ip_destination) == (ours, near.mac, ALL_NODES)
@@ -95,8 +98,11 @@ def test_announcements_probes_and_questions_for_ipv6(near: Link, responder: Resp
     assert isinstance(question, Solicitation)
     assert (question.ip_source, question.target, question.source_mac) == (ours, theirs, near.mac)
     assert question.destination == multicast_mac(solicited_node(theirs))
-    assert {announcement.checksum, probe.checksum, question.checksum} == {None}
-    assert {announcement.hop_limit, probe.hop_limit, question.hop_limit} == {255}
+    assert isinstance(told, Advertisement)
+    assert (told.solicited, told.override, told.router, told.destination) == (False, True, False, peer.mac)
+    assert (told.ip_source, told.ip_destination, told.target, told.target_mac) == (ours, theirs, ours, near.mac)
+    assert {announcement.checksum, probe.checksum, question.checksum, told.checksum} == {None}
+    assert {announcement.hop_limit, probe.hop_limit, question.hop_limit, told.hop_limit} == {255}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("192.0.2.10", "192.0.2.1"), ("2001:db8::10", "2001:db8::1")])
@@ -108,6 +114,22 @@ def test_a_question_that_is_answered_is_confirmed(near: Link, responder: Respond
         (FactKind.CONFIRMED, Span.parse(ours).first, peer_of(near).mac)
     ]
     assert before_ns < seen[0].monotonic_ns < time.monotonic_ns()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("192.0.2.10", "192.0.2.1"), ("2001:db8::10", "2001:db8::1")])
+def test_who_is_told_believes_it_whatever_it_makes_of_announcements_to_all(
+    near: Link, responder: Responder, ours: str, theirs: str
+) -> None:
+    peer = peer_of(near)
+    peer.host.set({f"net.ipv4.conf.{peer.name}.drop_gratuitous_arp": 1})
+    peer.host.netlink("neigh", "add", dst=ours, lladdr="02:00:00:00:77:77", ifindex=peer.index, state=State.STALE)
+    responder.send([message(MessageKind.TELL, near, ours, theirs, peer.mac)])
+    peer.host.wait_neighbour(ours, mac=near.mac)
+
+
+def test_a_message_that_tells_says_where(near: Link, responder: Responder) -> None:
+    with pytest.raises(ValueError, match="expected 6 bytes of mac in a message that tells, not 0"):
+        responder.send([message(MessageKind.TELL, near, "192.0.2.10", "192.0.2.1")])
 
 
 def test_a_span_is_sent_address_by_address_across_byte_borders(near: Link, responder: Responder) -> None:
