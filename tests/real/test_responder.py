@@ -1,6 +1,5 @@
 """The responder on real interfaces, judged by a Linux peer's neighbour table and by what passes the cable."""
 
-import contextlib
 import gc
 import os
 import resource
