@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from arpfast.gossip.beliefs import Changed, Conflict
-from arpfast.gossip.members import State, address_of
+from arpfast.gossip.members import Record, State, address_of
 from arpfast.gossip.messages import Ack, Ping, decode
 from arpfast.gossip.outgoing import Delivery, Exchange, StreamPing
 from arpfast.gossip.protocol import Heard, Protocol
@@ -166,16 +166,15 @@ class Ring:
 
     def acquaint(self) -> None:
         """Make all know each other, as if they had joined long ago."""
-        states = {name: self._state_of(host, join=False) for name, host in self.hosts.items()}
         for host in self.hosts.values():
-            for name, state in states.items():
-                if name != host.name:
-                    host.protocol.merge(state, self.now)
-            host.protocol.take()
-            news = host.protocol._outgoing.news
-            for name in states:
-                news.forget(name)
-            host.plan()
+            table = host.protocol._table
+            for other in self.hosts.values():
+                if other is not host:
+                    me = other.protocol._table.me
+                    record = Record(me.name, me.raw_address, me.endpoint[1], State.DEAD, self.now)
+                    record.incarnation = 1
+                    table.add(record)
+                    table.set_state(record, State.ALIVE, self.now)
 
     def join(self, host: Host, other: Host) -> None:
         self.exchange(host, other.endpoint, join=True)
@@ -271,7 +270,7 @@ class Ring:
 
     def dial(self, host: Host, dial: Dial) -> None:
         if isinstance(dial, Exchange):
-            self.at(self.now + 0.002, lambda: self.exchange(host, dial.endpoint))
+            self.at(self.now + 0.002, partial(self._exchange_as_dialled, host, dial.endpoint))
             return
         other = self._reachable(host, dial.endpoint)
         if other is None:
@@ -305,6 +304,9 @@ class Ring:
         message = Reading(host.wire, reply=True).feed(raw)
         assert isinstance(message, PushPull)
         return message
+
+    def _exchange_as_dialled(self, host: Host, endpoint: Endpoint) -> None:
+        self.exchange(host, endpoint)
 
     def exchange(self, host: Host, endpoint: Endpoint, *, join: bool = False) -> bool:
         other = self._reachable(host, endpoint)
