@@ -48,6 +48,10 @@ class Stream:
         del self._waiting[: at + len(delimiter)]
         return taken
 
+    async def read(self) -> bytes:
+        """The next bytes that come; none at the end. Raises OSError; the deadline is the caller's."""
+        return await asyncio.get_running_loop().sock_recv(self._connection, 1 << 16)
+
     async def write(self, data: bytes) -> None:
         """Send all of `data`. Raises TimeoutError or OSError."""
         async with asyncio.timeout(WRITE_S):

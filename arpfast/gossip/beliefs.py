@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from arpfast.gossip.members import Member, Record, State, address_of
-from arpfast.gossip.messages import INCARNATION_AT_MOST, META_AT_MOST, Alive, Dead, NodeState, Suspect
+from arpfast.gossip.messages import INCARNATION_AT_MOST, META_AT_MOST, Alive, Dead, NodeState, Suspect, encode
 from arpfast.gossip.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -128,11 +128,10 @@ class Beliefs:
     def suspect(self, told: Suspect, now: float) -> None:
         """A member is said not to answer."""
         record = self._members.by_name.get(told.node)
-        if record is None or told.incarnation < record.incarnation:
-            return
         if record is self._me:
-            if not self.leaving:
-                self._refute(told.incarnation, now)
+            self._accused(told, now)
+            return
+        if record is None or told.incarnation < record.incarnation:
             return
         if record.suspicion is not None:
             if record.suspicion.confirm(told.sender):
@@ -167,11 +166,10 @@ class Beliefs:
     def dead(self, told: Dead, now: float) -> None:
         """A member is said to be dead, or says that it leaves."""
         record = self._members.by_name.get(told.node)
-        if record is None or told.incarnation < record.incarnation or not record.lives:
-            return
         if record is self._me:
-            if not self.leaving:
-                self._refute(told.incarnation, now)
+            self._accused(told, now)
+            return
+        if record is None or told.incarnation < record.incarnation or not record.lives:
             return
         left = told.sender == told.node
         self._counts.left += left
@@ -182,6 +180,15 @@ class Beliefs:
         self._members.set_state(record, State.LEFT if left else State.DEAD, now)
         self._outgoing.tell(record.name, told, now)
         self.events.append(Changed(record.member, before))
+
+    def _accused(self, told: Suspect | Dead, now: float) -> None:
+        if self.leaving:
+            return
+        if told.incarnation >= self._me.incarnation:
+            self._refute(told.incarnation, now)
+        elif (accuser := self._members.by_name.get(told.sender)) is not None and accuser is not self._me:
+            # It has missed that we refuted this, and nobody tells it again: we do.
+            self._outgoing.send(accuser.endpoint, [encode(self._myself())], accuser)
 
     def _refute(self, accused: int, now: float) -> None:
         incarnation = max(self._me.incarnation, accused) + 1
@@ -204,9 +211,11 @@ class Beliefs:
         me = self._me
         me.incarnation = incarnation
         me.changed()
-        self._outgoing.tell(
-            me.name, Alive(incarnation, me.name, me.raw_address, me.endpoint[1], me.meta, me.versions), now
-        )
+        self._outgoing.tell(me.name, self._myself(), now)
+
+    def _myself(self) -> Alive:
+        me = self._me
+        return Alive(me.incarnation, me.name, me.raw_address, me.endpoint[1], me.meta, me.versions)
 
     def leave(self, now: float, done: Callable[[], None]) -> None:
         """Tell the others that we go; `done` is called once they have been told."""

@@ -35,6 +35,7 @@ class Counts(msgspec.Struct):
     exchanges_refused: int = 0  # nobody could speak the same protocol version any more
     streams_received: int = 0
     streams_failed: int = 0
+    dials_refused: int = 0  # too many at once, or the same one twice
     members_refused: int = 0  # there are too many
     news_dropped: int = 0  # user messages that waited for too long behind others
     joins_failed: int = 0

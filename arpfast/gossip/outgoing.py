@@ -123,6 +123,14 @@ class Outgoing:
             taken += self.user_news.take(room, at_most - len(taken), limit, 2)
         return taken
 
+    def tell_directly(self, at_most: int) -> None:
+        """Tell so many of the living at once what there is to tell, beside the rounds that do it surely."""
+        room, most = self.room - 2, PARTS_AT_MOST
+        newest = self.news.take(room, most, 1 << 30, 2)
+        for record in self._members.pick(at_most, lambda record: record.lives):
+            if newest:
+                self._send(record.endpoint, newest, record)
+
     def plan_round(self, now: float) -> None:
         """Have a round soon, if there are news."""
         if not self._round_planned and (self.news or self.user_news):

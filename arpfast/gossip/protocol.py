@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from arpfast.gossip.wire import Wire
 
 MEMBERS_AT_MOST = NODES_AT_MOST
+GOODBYES_AT_MOST = 64
 LAG_S = 0.05
 """A member that is later than this (or half a probe's timeout) was not running."""
 
@@ -114,7 +115,11 @@ class Protocol:
     def _time(self, now: float) -> float:
         time = now - self._lost_s
         due = self._agenda.next_deadline()
-        if due is not None and time - due > self._lag_s:
+        if due is None:
+            return time
+        if 0 < due - time < _ROUNDING_S:
+            return due
+        if time - due > self._lag_s:
             self.counts.lags += 1
             self._awareness.add(1)
             self._lost_s += time - due
@@ -218,6 +223,10 @@ class Protocol:
         record = self._table.by_name.get(name)
         return None if record is None else record.member
 
+    def is_living(self, endpoint: Endpoint) -> bool:
+        """Whether a member that we believe to live, or we ourselves, advertise this."""
+        return any(record.lives and record.endpoint == endpoint for record in self._table)
+
     def set_meta(self, meta: bytes, now: float) -> None:
         """Tell the others something else about us. Raises ValueError when it is too long."""
         self._beliefs.set_meta(meta, self._time(now))
@@ -251,6 +260,7 @@ class Protocol:
             done()
             return
         self._beliefs.leave(self._time(now), done)
+        self._outgoing.tell_directly(GOODBYES_AT_MOST)
 
     def _exchange_with_somebody(self, now: float) -> None:
         interval_s = self._timing.push_pull_interval_s
@@ -278,3 +288,5 @@ class Protocol:
 
 
 _USER = bytes([Kind.USER])
+_ROUNDING_S = 1e-6
+"""What `next_deadline` promised must be due when it has come, whatever the sums of floats say."""

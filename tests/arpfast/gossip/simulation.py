@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from arpfast.gossip.beliefs import Changed, Conflict
 from arpfast.gossip.members import Record, State, address_of
-from arpfast.gossip.messages import Ack, Ping, decode
+from arpfast.gossip.messages import Ack, Ping, WireError, encode
 from arpfast.gossip.outgoing import Delivery, Exchange, StreamPing
 from arpfast.gossip.protocol import Heard, Protocol
-from arpfast.gossip.streams import PushPull, Reading, User, framed, user
+from arpfast.gossip.streams import PushPull, Reading, StreamMessage, User, framed, user
 from arpfast.gossip.timing import RING, Timing
 from arpfast.gossip.wire import Wire
 
@@ -80,7 +80,7 @@ class Host:
             if isinstance(event, Changed):
                 self.changes.append((self.ring.now, event))
             elif isinstance(event, Heard):
-                self.heard.append(event.payload)
+                self.hear(event.payload)
             else:
                 self.conflicts.append(event)
         self.plan()
@@ -94,6 +94,13 @@ class Host:
             return
         self.protocol.receive(packet, source, self.ring.now)
         self.flush()
+
+    def hear(self, payload: bytes) -> None:
+        """A user that tells on what is new to it."""
+        if payload not in self.heard:
+            self.heard.append(payload)
+            if len(payload) < 1000:
+                self.protocol.broadcast(payload.decode(), payload, self.ring.now)
 
     def sees(self, name: str) -> State | None:
         member = self.protocol.find(name)
@@ -276,15 +283,22 @@ class Ring:
         if other is None:
             return
         if isinstance(dial, Delivery):
-            message = Reading(other.wire).feed(framed(host.wire, user(dial.payload)))
-            assert isinstance(message, User)
-            other.heard.append(message.payload)
+            message = self._over_stream(host, other, user(dial.payload))
+            if isinstance(message, User):
+                other.hear(message.payload)
         elif isinstance(dial, StreamPing):
-            answer = other.protocol.stream_ack(Ping(dial.sequence, dial.name))
-            if answer is not None:
-                told = decode(answer)
-                assert isinstance(told, Ack)
-                self.at(self.now + 0.002, lambda: self._stream_answer(host, told.sequence))
+            ping = self._over_stream(host, other, encode(Ping(dial.sequence, dial.name)))
+            answer = other.protocol.stream_ack(ping) if isinstance(ping, Ping) else None
+            told = self._over_stream(other, host, answer, reply=True) if answer else None
+            if isinstance(told, Ack):
+                self.at(self.now + 0.002, partial(self._stream_answer, host, told.sequence))
+
+    def _over_stream(self, sender: Host, receiver: Host, raw: bytes, *, reply: bool = False) -> StreamMessage | None:
+        try:
+            return Reading(receiver.wire, reply=reply).feed(framed(sender.wire, raw, reply=reply))
+        except WireError as error:
+            receiver.protocol.refuse(error)
+            return None
 
     def _stream_answer(self, host: Host, sequence: int) -> None:
         if host.running and not host.frozen:
@@ -299,12 +313,6 @@ class Ring:
         )  # fmt: skip
         return other if works else None
 
-    def _state_of(self, host: Host, *, join: bool) -> PushPull:
-        raw = framed(host.wire, host.protocol.state_message(host.state, join=join), reply=True)
-        message = Reading(host.wire, reply=True).feed(raw)
-        assert isinstance(message, PushPull)
-        return message
-
     def _exchange_as_dialled(self, host: Host, endpoint: Endpoint) -> None:
         self.exchange(host, endpoint)
 
@@ -312,8 +320,12 @@ class Ring:
         other = self._reachable(host, endpoint)
         if other is None:
             return False
-        mine, theirs = self._state_of(host, join=join), self._state_of(other, join=join)
-        for receiver, state in ((other, mine), (host, theirs)):
+        mine = host.protocol.state_message(host.state, join=join)
+        theirs = other.protocol.state_message(other.state, join=join)
+        for sender, receiver, raw in ((host, other, mine), (other, host, theirs)):
+            state = self._over_stream(sender, receiver, raw, reply=receiver is host)
+            if not isinstance(state, PushPull):
+                return False
             if receiver.protocol.merge(state, self.now):
                 receiver.merged.append(state.user_state)
             receiver.flush()

@@ -139,6 +139,18 @@ def test_invariant_4_old_accusations_are_not_worth_an_answer() -> None:
     assert stage.protocol.counts.refuted == 1
 
 
+def test_whoever_missed_that_we_refuted_is_told_again_directly() -> None:
+    stage = Stage("ab")
+    stage.tell(suspect("me", incarnation=7))
+    stage.wait(2)
+    stage.forget()
+    stage.tell(suspect("me", "a", 7), dead("me", "b", 3), suspect("me", "stranger"))
+    assert [(where, told.incarnation) for _, where, told in stage.sent if isinstance(told, Alive)] == [
+        (endpoint(10), 8),
+        (endpoint(11), 8),
+    ]
+
+
 @pytest.mark.parametrize("accusation", [suspect("me", incarnation=0xFFFFFFFF), dead("me", "x", 0xFFFFFFFF)])
 def test_invariant_4_against_the_highest_incarnation_nothing_helps_but_we_stay_alive_and_count(accusation: Any) -> None:
     stage = Stage("a")

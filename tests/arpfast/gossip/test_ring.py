@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -45,8 +46,8 @@ def test_a_death_is_suspected_by_all_within_400_ms(size: int) -> None:
         ring = Ring(size, seed=seed)
         ring.run(0.5 + 0.07 * seed)
         ring.kill("m2")
-        ring.expect(lambda: ring.all_see("m2", SUSPECT), 0.4)
-        took = ring.expect(lambda: ring.all_see("m2", DEAD), 10)
+        ring.expect(partial(ring.all_see, "m2", SUSPECT), 0.4)
+        took = ring.expect(partial(ring.all_see, "m2", DEAD), 10)
         assert took > least_s(RING, size) - 0.4
         assert {name for _, _, name in ring.deaths()} == {"m2"}
 
@@ -57,7 +58,7 @@ def test_a_death_is_found_with_the_timing_of_the_peers(timing: Timing) -> None:
         ring = Ring(5, timing=timing, seed=seed)
         ring.run(2 + seed / 3)
         ring.kill("m3")
-        ring.expect(lambda: ring.all_see("m3", DEAD), 5 * timing.probe_interval_s + 2 * least_s(timing, 5))
+        ring.expect(partial(ring.all_see, "m3", DEAD), 5 * timing.probe_interval_s + 2 * least_s(timing, 5))
 
 
 def test_each_member_is_watched_by_exactly_one_other() -> None:
