@@ -172,6 +172,11 @@ class Beliefs:
         if record is None or told.incarnation < record.incarnation or not record.lives:
             return
         left = told.sender == told.node
+        accuser = self._members.by_name.get(told.sender)
+        if not left and accuser is not None and accuser.state is not State.ALIVE:
+            # From the other side of a partition that is just healing: let it refute, before others take its place.
+            self.suspect(Suspect(told.incarnation, told.node, told.sender), now)
+            return
         self._counts.left += left
         self._counts.died += not left
         before = record.state
@@ -184,11 +189,20 @@ class Beliefs:
     def _accused(self, told: Suspect | Dead, now: float) -> None:
         if self.leaving:
             return
+        accuser = self._members.by_name.get(told.sender)
+        if accuser is not None and accuser.state is State.DEAD:
+            self.doubt_deaths()
         if told.incarnation >= self._me.incarnation:
             self._refute(told.incarnation, now)
-        elif (accuser := self._members.by_name.get(told.sender)) is not None and accuser is not self._me:
+        elif accuser is not None and accuser is not self._me:
             # It has missed that we refuted this, and nobody tells it again: we do.
             self._outgoing.send(accuser.endpoint, [encode(self._myself())], accuser)
+
+    def doubt_deaths(self) -> None:
+        """One that we believe dead speaks to us: we were parted, so tell nobody any more whom we found dead."""
+        for record in self._members:
+            if record.state is State.DEAD:
+                self._outgoing.news.forget(record.name)
 
     def _refute(self, accused: int, now: float) -> None:
         incarnation = max(self._me.incarnation, accused) + 1

@@ -5,8 +5,8 @@
                                                              |---> others said so, or not even they: our own health
 
 The interval grows with our own bad health. Besides the member whose turn it is, `watched` successors in the circle are
-probed in each interval; and one of the dead is called, with what it is accused of, so that it can refute with its
-answer. Pure: time is what the agenda says.
+probed in each interval; and suspects and the dead are called every `recall_s`, with what they are accused of, so that
+they can refute with their answer. Pure: time is what the agenda says.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from arpfast.gossip.timing import Timing
 
 RELAYS_AT_MOST = 512
+CALLS = 3
+"""So many are called at a time."""
+_CALLABLE = (State.SUSPECT, State.DEAD)
 
 
 class _Probe:
@@ -199,22 +202,26 @@ class Detector:
             if relay.nack:
                 self._outgoing.send(relay.asker, [encode(Nack(relay.asker_sequence))])
 
-    # Calling the dead
+    # Calling those who do not answer
 
     def _recall(self, now: float) -> None:
         self._agenda.at(now + self._timing.recall_s, self._recall)
-        self._call_next(now)
+        for _ in range(CALLS):
+            if not self._call_next(now):
+                break
 
-    def _call_next(self, now: float) -> None:
+    def _call_next(self, now: float) -> bool:
+        """Call the next of those who are suspect or dead, if there is one; a new round begins with the next call."""
         while self._called:
             record = self._called.pop()
-            if record.state is State.DEAD and self._members.by_name.get(record.name) is record:
-                break
-        else:
-            self._called = [record for record in self._members if record.state is State.DEAD]
-            if not self._called:
-                return
-            record = self._called.pop()
+            if record.state in _CALLABLE and self._members.by_name.get(record.name) is record:
+                self._call(record, now)
+                return True
+        self._called = [record for record in self._members if record.state in _CALLABLE]
+        self._called.sort(key=lambda record: record.state is State.SUSPECT)  # the last are called first
+        return False
+
+    def _call(self, record: Record, now: float) -> None:
         self._counts.calls += 1
         sequence = self._next_sequence()
         self._pending[sequence] = _Call(record)
@@ -226,6 +233,9 @@ class Detector:
 
     def _back(self, record: Record, now: float) -> None:
         """One that was dead answers: a partition has healed, so others may be back too, and there is much to tell."""
+        if record.state is State.SUSPECT:
+            return
+        self._beliefs.doubt_deaths()
         if self._called:
             self._call_next(now)
         if self._reunion is None:

@@ -2,7 +2,7 @@
 
 Four sets. LAN, WAN and LOCAL are those of hashicorp/memberlist, for rings with members that use them; RING is ours, for
 rings of our own: a death is suspected within 0.3 s (each member is watched by its predecessor all the time, besides
-being probed by the others in turn), whoever is found dead is called every 0.2 s until it answers.
+being probed by the others in turn), whoever does not answer is called every 0.2 s until it does.
 
 Members of one ring may differ in any of these.
 """
@@ -51,7 +51,7 @@ class Timing(msgspec.Struct, frozen=True):
     reclaim_s: float | None = None
     """A member dead so long may come back under its name with another address; None: once it is forgotten."""
     recall_s: float = 0.0
-    """One of the dead is called in this interval; 0: never."""
+    """Suspects and the dead are called in this interval, a few at a time; 0: never."""
     rejoin_s: float = 1.0
     rejoin_max_s: float = 60.0
     """How soon a configured address that is not there is tried again, at first and at last."""

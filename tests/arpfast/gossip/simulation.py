@@ -173,15 +173,19 @@ class Ring:
 
     def acquaint(self) -> None:
         """Make all know each other, as if they had joined long ago."""
-        for host in self.hosts.values():
-            table = host.protocol._table
-            for other in self.hosts.values():
-                if other is not host:
-                    me = other.protocol._table.me
-                    record = Record(me.name, me.raw_address, me.endpoint[1], State.DEAD, self.now)
+        everybody = [host.protocol._table.me for host in self.hosts.values()]
+        circle = sorted(record.place for record in everybody)
+        for me in everybody:
+            table = self.hosts[me.name].protocol._table
+            for each in everybody:
+                if each is not me:
+                    record = Record(each.name, each.raw_address, each.endpoint[1], State.ALIVE, self.now)
                     record.incarnation = 1
-                    table.add(record)
-                    table.set_state(record, State.ALIVE, self.now)
+                    table.by_name[each.name] = record
+            table._turns = list(table.by_name.values())
+            self.random.shuffle(table._turns)
+            table._circle = list(circle)
+            table.living = len(everybody)
 
     def join(self, host: Host, other: Host) -> None:
         self.exchange(host, other.endpoint, join=True)

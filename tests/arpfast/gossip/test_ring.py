@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,9 @@ from arpfast.gossip.suspicion import least_s
 from arpfast.gossip.timing import LAN, LOCAL, RING, Timing
 from arpfast.gossip.wire import Wire
 from tests.arpfast.gossip.simulation import Ring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ALIVE, SUSPECT, DEAD, LEFT = State
 
@@ -298,27 +303,54 @@ def test_whatever_happened_a_connected_ring_agrees_again(script: list[tuple[str,
     ring.expect(ring.agreed, 20)
 
 
+@pytest.mark.parametrize("parted_s", [0.4, 1.0, 3, 8])
+def test_nobody_is_believed_dead_by_its_own_side_because_of_a_partition(parted_s: float) -> None:
+    """The other side has found it dead, and says so; but only until it is told better."""
+    for seed in range(8):
+        ring = Ring(6, seed=seed)
+        names = list(ring.hosts)
+        sides = names[:2], names[2:]
+        ring.run(1 + seed / 10)
+        ring.part(sides[0])
+        ring.run(parted_s)
+        ring.heal()
+        ring.expect(ring.agreed, 2)
+        ring.run(2)
+        assert ring.agreed()
+        within = [(at, host, name) for at, host, name in ring.deaths() for side in sides if {host, name} <= set(side)]
+        assert not within
+
+
+@pytest.fixture
+def _uncollected() -> Iterator[None]:
+    """A million records would be looked through again and again, for nothing."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.timeout(400)  # seconds alone, but there may be others on this machine
+@pytest.mark.usefixtures("_uncollected")
 def test_a_ring_of_a_thousand() -> None:
-    """Without confirmations and with short suspicion, to see all of it in little virtual time."""
+    """Without confirmations and with the shortest suspicion, to see all of it in little virtual time."""
     size = 1000
-    timing = replace(LAN, suspicion_mult=1, confirmations=0, recall_s=0.2, forget_s=600.0)
+    timing = replace(LAN, suspicion_mult=1, confirmations=0, watched=1, recall_s=0.2, forget_s=600.0)
     ring = Ring(size, timing=timing)
-    ring.run(0.5)
+    ring.run(0.3)
     sent = sum(ring.packets.values())
     newcomer = ring.add("newcomer")
     ring.join(newcomer, ring.hosts["m1"])
     assert len(newcomer.protocol.members()) == size + 1
     ring.expect(lambda: ring.all_see("newcomer", ALIVE), 3)
-    assert (sum(ring.packets.values()) - sent) / size < 40
-
-    ring.kill("m500")
-    ring.expect(lambda: ring.hosts["m1"].sees("m500") in {SUSPECT, DEAD}, 8)
-    ring.expect(lambda: ring.all_see("m500", DEAD), 8)
+    assert (sum(ring.packets.values()) - sent) / size < 30
 
     island = [f"m{n}" for n in range(1, 6)]
     ring.part(island)
+    ring.kill("m500")
     mainland = [host for host in ring.running if host.name not in island]
-    ring.expect(lambda: all(host.sees(name) is DEAD for host in mainland[::50] for name in island), 15)
+    lost = [*island, "m500"]
+    ring.expect(lambda: all(host.sees(name) is SUSPECT for host in mainland[::50] for name in lost), 4)
+    ring.expect(lambda: all(host.sees(name) is DEAD for host in mainland for name in lost), 6)
     ring.heal()
-    ring.expect(lambda: all(host.sees(name) is ALIVE for host in mainland[::50] for name in island), 10)
-    assert {name for _, host, name in ring.deaths() if host not in island} == {"m500", *island}
+    ring.expect(lambda: all(host.sees(name) is ALIVE for host in mainland for name in island), 10)
+    assert {name for _, host, name in ring.deaths() if host not in island} == set(lost)
