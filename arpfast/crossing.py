@@ -172,6 +172,7 @@ class Statistics(Struct, frozen=True):
     links: tuple[LinkStatistics, ...]
     facts_lost: int  # facts that a flood kept from Python
     messages_dropped: int  # messages that waited for an interface which was dropped
+    fifo: bool = False  # the thread runs under SCHED_FIFO
     frozen: bool = False  # the thread is silent until `resume`
     freezes: int = 0  # times that it became so
     watches: tuple[WatchStatistics, ...] = ()

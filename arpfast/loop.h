@@ -173,15 +173,19 @@ static void *loop_run(void *argument) {
     return NULL;
 }
 
-/* Starts the thread, deaf to signals: they are Python's. Returns an errno. */
-static inline int loop_start(struct loop *loop) {
+/* Starts the thread, deaf to signals: they are Python's. Under SCHED_FIFO, if that is wished and may be. Returns an
+ * errno. */
+static inline int loop_start(struct loop *loop, bool fifo) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&loop->thread, NULL, loop_run, loop);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error == 0) pthread_setname_np(loop->thread, "arpfast-link");
-    return error;
+    if (error) return error;
+    pthread_setname_np(loop->thread, "arpfast-link");
+    struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+    loop->fifo = fifo && pthread_setschedparam(loop->thread, SCHED_FIFO, &lowest) == 0;
+    return 0;
 }
 
 /* How many passes the thread has made. */

@@ -205,6 +205,7 @@ cdef extern from "loop.h" nogil:
         uint64_t inherited
 
     ctypedef struct loop_t "struct loop":
+        bint fifo
         asked_t asked
         askers_t askers
         facts_t facts
@@ -214,7 +215,7 @@ cdef extern from "loop.h" nogil:
     long loops_alive
 
     loop_t *loop_new(uint64_t seed) noexcept
-    int loop_start(loop_t *loop) noexcept
+    int loop_start(loop_t *loop, bint fifo) noexcept
     plan_t *loop_publish(loop_t *loop, plan_t *plan) noexcept
     void loop_wait_adopted(loop_t *loop, uint64_t generation) noexcept
     uint64_t loop_beats(const loop_t *loop) noexcept

@@ -87,6 +87,12 @@ class Numbers(Collector):
         for name, told, count in (
             ("facts_lost", "Facts that a flood kept from being noticed", counted.facts_lost),
             ("messages_dropped", "Messages for interfaces that went away", counted.messages_dropped),
+            ("freezes", "Times the thread stood still for too long, and fell silent", counted.freezes),
+            ("watch_questions", "Questions to watched owners whether they answer", counted.watched.questions),
+            ("watch_answers", "Answers of watched owners", counted.watched.answers),
+            ("watch_silences", "Times a watched owner fell silent", counted.watched.silences),
+            ("watch_suspensions", "Times a flood kept a watch from telling anything", counted.watched.suspensions),
+            ("inherited", "Times that a watched owner was taken over from at once", counted.watched.inherited),
             ("conflicts", "Times another host used an address of ours", announced.conflicts),
             ("defences", "Announcements sent to defend an address", announced.defended),
             ("yielded", "Times an address was given up to another host", announced.yielded),

@@ -26,7 +26,9 @@ from arpfast.loop cimport (
 from arpfast.port cimport Port, failure
 from arpfast.succession cimport HeldEstate, HeldWatch, Watches, pack, pack_message
 
+import contextlib
 import os
+import resource
 import threading
 from operator import attrgetter
 
@@ -77,13 +79,16 @@ cdef class Responder:
     `rate_per_s` paces all that `send` sends, on all interfaces together. `ring_frames` is how many frames wait for the
     thread on an interface, per family, before the kernel drops (256 bytes each; a power of two). `limit` bounds how
     often it answers. `filter`, if given, is an `arpfast.bpf.programs.Filter` or the like: it gets each table, and its
-    eBPF goes before all sockets that are opened; without it they get a classic filter, which knows no addresses. Needs
-    CAP_NET_RAW whenever a link is opened. A context manager that closes.
+    eBPF goes before all sockets that are opened; without it they get a classic filter, which knows no addresses. With
+    `fifo` the thread runs before all ordinary ones (SCHED_FIFO, lowest priority) if CAP_SYS_NICE or RLIMIT_RTPRIO allow
+    it when it starts; the limit is raised here if it may be, so the capability can go in between. Needs CAP_NET_RAW
+    whenever a link is opened. A context manager that closes.
     """
 
     cdef loop_t *loop
     cdef plan_t *plan
     cdef bint running
+    cdef bint fifo
     cdef pid_t owner
     cdef uint32_t frames
     cdef rates_t rates
@@ -100,7 +105,7 @@ cdef class Responder:
     cdef object filter
     cdef object lock
 
-    def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None):
+    def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None, fifo=False):
         self.set_wished_rates(rate_per_s, limit)
         if not 256 <= ring_frames <= 65536 or ring_frames & (ring_frames - 1):
             raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
@@ -115,6 +120,11 @@ cdef class Responder:
         self.loop = loop_new(int.from_bytes(os.urandom(8), "little"))
         if self.loop is NULL:
             raise failure("set up the responder", None)
+        self.fifo = fifo
+        if fifo:
+            soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_RTPRIO, (max(soft, 1), max(hard, 1)))
         self.publish()
 
     def __del__(self):
@@ -211,7 +221,7 @@ cdef class Responder:
             self.opened()
             if self.running:
                 return
-            error = loop_start(self.loop)
+            error = loop_start(self.loop, self.fifo)
             if error:
                 raise OSError(error, f"could not start the responder's thread: {os.strerror(error)}")
             self.running = True
@@ -438,6 +448,7 @@ cdef class Responder:
             return Statistics(
                 tuple(links), peek(&self.loop.facts.lost), self.messages_dropped,
                 frozen=freezes != peek(&self.loop.lease.settled), freezes=freezes,
+                fifo=self.loop.fifo,
                 watches=self.watches.statistics(),
                 watched=WatchTotals(
                     questions=peek(&self.loop.watched.questions),

@@ -41,6 +41,7 @@ struct loop {
     int echo;         /* eventfd: the thread has adopted a plan, or ends */
     uint64_t settled; /* freezes, by Python */
     pthread_t thread;
+    bool fifo; /* the thread runs under SCHED_FIFO */
     struct asked asked;
     struct askers askers;
     struct facts facts;

@@ -539,6 +539,51 @@ with Responder() as responder:
     assert done.stdout == "[Errno 1] could not open a packet socket: Operation not permitted: 'lo'\n"
 
 
+FIFO = """
+import os, resource, sys, threading
+from arpfast.responder import Responder
+resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+if sys.argv[1] == "nobody first":
+    os.setuid(65534)
+with Responder(fifo=True) as responder:
+    if sys.argv[1] == "nobody then":
+        os.setuid(65534)
+    possible = []
+    def attempt():
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        except PermissionError:
+            return
+        possible.append(True)
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    responder.start()
+    for task in os.listdir("/proc/self/task"):
+        try:
+            name = open(f"/proc/self/task/{task}/comm").read()
+        except OSError:
+            continue
+        if name == "arpfast-link\\n":
+            break
+    runs = os.sched_getscheduler(int(task)) == os.SCHED_FIFO
+    print(responder.statistics().fifo == bool(possible), runs, bool(possible))
+"""
+
+
+@pytest.mark.parametrize("who", ["root", "nobody then", "nobody first"])
+def test_the_thread_runs_first_where_it_may_and_says_whether_it_does(who: str) -> None:
+    """The capability need not outlive the constructor. Whether it may, the machine says: some forbid it to root."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", FIFO, who], capture_output=True, text=True, check=True, timeout=60
+    )
+    said, runs, possible = done.stdout.split()
+    assert said == "True", done.stdout
+    assert runs == possible
+    if who == "nobody first":
+        assert possible == "False"
+
+
 def test_it_stays_small() -> None:
     """Four thousand frames of two families are 2 MiB; the rest is a few hundred KiB."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

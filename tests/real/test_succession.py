@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 OURS4, OURS6 = "192.0.2.10", "2001:db8::10"
 CLIENT4, CLIENT6 = "192.0.2.1", "2001:db8::1"
-INTERVAL_MS, MISSES = 50, 5
-"""Slower than in earnest: a neighbour's test that holds up this machine for 200 ms must not look like a death."""
+INTERVAL_MS, MISSES = 50, 8
+"""Slower than in earnest: whatever holds up a busy machine for a third of a second must not look like a death."""
 
 
 @dataclass
@@ -75,13 +75,13 @@ class Ring:
 
 @pytest.fixture(params=[{}])
 def ring(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Ring]:
-    """The parameter is the members' options."""
+    """The parameter is the members' options; their threads run before all others, as those of real ones should."""
     switch = lab.switch()
     client = lab.host("client").link(switch, addresses=[f"{CLIENT4}/24", f"{CLIENT6}/64"])
     members = []
     for name in ("owner", "heir"):
         link = lab.host(name).link(switch)
-        members.append(Member(link, **request.param))
+        members.append(Member(link, **{"fifo": True, **request.param}))
         members[-1].answer("198.51.100.1", link_local=link.link_local.packed)
     owner, heir = members
     for one, other in ((owner, heir), (heir, owner)):
@@ -288,7 +288,7 @@ def test_no_false_alarm_while_every_core_is_busy(ring: Ring) -> None:
     assert totals["silences"] == totals["inherited"] == 0
 
 
-@pytest.mark.parametrize("ring", [{"ring_frames": 256}], indirect=True)
+@pytest.mark.parametrize("ring", [{"ring_frames": 256, "fifo": False}], indirect=True)
 def test_an_observer_that_sees_a_flood_accuses_nobody_until_it_is_over(ring: Ring) -> None:
     """The flood is about the owner's addresses, so the heir hears it too; the owner falls silent in the midst of it."""
     ring.set_watches(ring.watch(estate=ring.estate(OURS4)))
