@@ -354,3 +354,12 @@ def test_the_kernel_lets_members_watch_and_heirs_begin(ring: Ring) -> None:
         DEADLINE_S,
         what="it to be foreign again",
     )
+
+
+def test_a_kernel_answers_a_watch_as_well(ring: Ring) -> None:
+    """So what is watched may be the address of a host itself."""
+    index, mac = ring.heir.link.index, bytes(ring.client.mac)
+    watches = [f"Watch({index}, {ip.version}, {int(ip)}, {mac!r})" for ip in map(ip_address, (CLIENT4, CLIENT6))]
+    for watch in watches:
+        ring.set_watches(watch)
+        ring.wait_heard(5)
