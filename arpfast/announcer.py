@@ -49,6 +49,7 @@ class Announcer:
         self._tables: dict[tuple[Spans, Spans, Spans], Table] = {}
         self._using: dict[int, tuple[Spans, Spans, Spans]] = {}
         self._again: dict[int, LinkOrder] = {}
+        self._again_s = 0.0
         self._failing: dict[int, str] = {}
         self._unsent: list[Message] = []
         self._wish: tuple[list[Answer], Settings] | None = None
@@ -126,7 +127,7 @@ class Announcer:
         now = time.monotonic()
         deadlines = [now + _SEND_AGAIN_S] if self._unsent else []
         if self._again:
-            deadlines.append(now + _RETRY_S)
+            deadlines.append(self._again_s)
         deadlines += [due for due in (self._duties.next_deadline(), self._groups.retry_s) if due is not None]
         if not deadlines:
             await self._wake.wait()
@@ -163,11 +164,14 @@ class Announcer:
             orders = self._duties.orders()
             for ifindex in orders.drops:
                 self._drop(ifindex)
-            again, self._again = self._again, {}
-            for order in {**again, **{order.interface.index: order for order in orders.links}}.values():
-                if order.interface.index in self._duties.presences:
+            wanted = {order.interface.index: order for order in orders.links}
+            if now >= self._again_s:
+                wanted, self._again = {**self._again, **wanted}, {}
+            for ifindex, order in wanted.items():
+                self._again.pop(ifindex, None)
+                if ifindex in self._duties.presences:
                     self._set_link(order, now)
-            if orders.drops or orders.links:
+            if orders.drops or wanted:
                 self._forget_tables()
             self._unsent.extend(orders.messages)
             for event in orders.events:
@@ -208,6 +212,7 @@ class Announcer:
                     Event("error", "interface cannot be used", {"interface": interface.name, "error": str(error)})
                 )
             self._again[interface.index] = order
+            self._again_s = now + _RETRY_S
             return
         self._failing.pop(interface.index, None)
         self._using[interface.index] = key
@@ -216,8 +221,8 @@ class Announcer:
         self._groups.drop(ifindex)
         self._again.pop(ifindex, None)
         self._failing.pop(ifindex, None)
-        if self._using.pop(ifindex, None) is not None:
-            self._responder.drop_link(ifindex)
+        self._using.pop(ifindex, None)
+        self._responder.drop_link(ifindex)
 
     def _forget_tables(self) -> None:
         used = {id(table) for key in self._using.values() if (table := self._tables.get(key)) is not None}

@@ -3,6 +3,8 @@
 #ifndef ARPFAST_PORT_H
 #define ARPFAST_PORT_H
 
+#include <net/if.h>
+
 #include "queue.h"
 #include "socket.h"
 #include "verdict.h"
@@ -56,6 +58,12 @@ static inline void port_close(struct port *port) {
 /* Opens both sockets, or none. Returns NULL, or what could not be done, with errno. `programs`: see ring_filter(). */
 static inline const char *port_open(struct port *port, uint32_t frames, const int programs[FAMILIES]) {
     port->dead = 0;
+    /* To ask costs nothing; to close what was opened in vain waits for the kernel's readers, once a socket. */
+    char name[IF_NAMESIZE];
+    if (if_indextoname(port->ifindex, name) == NULL) {
+        errno = ENODEV;
+        return "find the interface";
+    }
     for (int family = 0; family < FAMILIES; family++) {
         const char *failed =
             ring_open(&port->ring[family], port->ifindex, family_protocol[family], frames, programs[family]);
