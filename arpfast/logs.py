@@ -1,5 +1,8 @@
 """Lines about what happened, on standard error: for people on a terminal, one JSON object each otherwise.
 
+Whoever reads the log may go away, stand still or run out of disk: what cannot be written at once is dropped, and the
+next line that can be tells how many were. Answering never waits for a log, and never ends with it.
+
 structlog does the work. Its console renderer is not used, and rich, which that would load if it could, is kept out of
 the process: 12 MiB that the daemon has no other use for. Nothing is ever logged per packet.
 """
@@ -7,6 +10,7 @@ the process: 12 MiB that the daemon has no other use for. Nothing is ever logged
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,20 +37,53 @@ class Logger(Protocol):
     def error(self, event: str, **facts: Any) -> Any: ...
 
 
-def colourful(stream: TextIO) -> bool:
+class Outlet:
+    """Standard error, or another descriptor, as a stream that neither waits nor fails."""
+
+    def __init__(self, descriptor: int = 2) -> None:
+        """Nothing is lost yet."""
+        self._descriptor = descriptor
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        self.lost = 0
+        """Lines since the last that was written."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, line: str) -> None:
+        """Write a line, or drop it. A pipe that has room takes at least 4096 bytes without waiting (pipe(7))."""
+        text = line.encode(errors="backslashreplace")
+        try:
+            for at in range(0, len(text), select.PIPE_BUF):
+                if self._writable.poll(0) != [(self._descriptor, select.POLLOUT)]:
+                    raise BlockingIOError
+                os.write(self._descriptor, text[at : at + select.PIPE_BUF])
+        except OSError:
+            self.lost += 1
+        else:
+            self.lost = 0
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def colourful(stream: TextIO | Outlet) -> bool:
     """Whether to colour: on a terminal that can, unless NO_COLOR is set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def logger(level: Level, form: Format, stream: TextIO | None = None) -> Logger:
+def logger(level: Level, form: Format, stream: TextIO | Outlet | None = None) -> Logger:
     """A logger that writes to `stream` (standard error). Make a new one to change level or format."""
-    stream = stream or sys.stderr
+    stream = stream or Outlet()
     structlog = _structlog()
     human = stream.isatty() if form == "auto" else form == "human"
     processors = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
         structlog.processors.format_exc_info,
+        _Lost(stream),
         _Human(colourful(stream)) if human else _json,
     ]
     made: Logger = structlog.wrap_logger(
@@ -69,6 +106,18 @@ def _structlog() -> Any:
         if absent:
             del sys.modules["rich"]
     return structlog
+
+
+class _Lost:
+    """Adds how many lines were dropped before this one."""
+
+    def __init__(self, stream: TextIO | Outlet) -> None:
+        self._outlet = stream if isinstance(stream, Outlet) else None
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
+        if self._outlet is not None and self._outlet.lost:
+            event["lines_lost"] = self._outlet.lost
+        return event
 
 
 def _json(_logger: Any, _method: str, event: Event) -> str:

@@ -1,7 +1,11 @@
+import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +53,47 @@ def test_exceptions_are_told() -> None:
     except ValueError:
         log.error("failed", exc_info=True)
     assert "ValueError: so it is" in json.loads(stream.getvalue())["exception"]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """The reader first."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    for end in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+def test_nobody_who_stands_still_is_waited_for_and_what_was_lost_is_told(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    log = logs.logger("info", "json", logs.Outlet(writer))
+    for number in range(1000):
+        log.info("x" * 500, number=number)
+    written = os.read(reader, 1 << 20).splitlines()
+    assert 0 < len(written) < 1000
+    log.info("heard again")
+    log.info("and again")
+    told, after = (json.loads(line) for line in os.read(reader, 1 << 16).splitlines())
+    assert told["lines_lost"] == 1000 - len(written)
+    assert "lines_lost" not in after
+
+
+def test_nobody_who_has_left_is_missed(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.close(reader)
+    outlet = logs.Outlet(writer)
+    log = logs.logger("info", "human", outlet)
+    log.error("unheard")
+    os.close(writer)
+    log.error("unheard")
+    assert outlet.lost == 2
+
+
+def test_a_long_line_is_written_whole(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        logs.logger("info", "json", logs.Outlet(file.fileno())).info("x", text="y" * 100_000)
+    assert json.loads((tmp_path / "log").read_bytes())["text"] == "y" * 100_000
 
 
 def test_rich_stays_out_of_the_process() -> None:

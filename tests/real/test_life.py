@@ -1,8 +1,10 @@
 """The daemon's life: started, asked, given good and bad settings, ended well and badly; and what it may do."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -12,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from arpfast.control import Refused, Unreachable
+from arpfast.control import Client, Refused, Request, Unreachable
 from lab import Arp, Lab, wait_until
+from lab.waiting import wait_readable
 from tests.real.stage import ARPFAST, DEADLINE_S, Daemon, pair, received
 
 CAP_NET_RAW, CAP_BPF = 1 << 13, 1 << 39
@@ -257,6 +260,29 @@ def test_sigkill_leaves_nothing_that_answers_and_a_restart_works(scene: Scene) -
     scene.daemon.wait_phase("2001:db8::10")
     assert scene.answers("192.0.2.10")
     assert scene.answers("2001:db8::10")
+
+
+def test_it_answers_on_when_nobody_takes_its_log(scene: Scene) -> None:
+    """The reader of the pipe has left: no reason to fall silent, or to leave the socket behind at the end."""
+    host = scene.far.host
+    control = host.lab.directory / "unheard" / "control.sock"
+    reader, writer = os.pipe()
+    command = [str(ARPFAST), "run", "-i", "eth0", "--probe", "off", "--control", str(control), "192.0.2.77"]
+    unheard = host.call(subprocess.Popen, command, stdout=writer, stderr=writer)
+    os.close(writer)
+    try:
+        assert wait_readable(reader, DEADLINE_S), "it says what it uses"
+        os.close(reader)
+        unheard.send_signal(signal.SIGHUP)  # which it has to complain about
+        assert scene.answers("192.0.2.77")
+        with Client(str(control)) as client, pytest.raises(Refused):
+            client.ask(Request("reload"))
+        with Client(str(control)) as client:
+            assert client.ask(Request("status"))["links"]
+    finally:
+        unheard.send_signal(signal.SIGTERM)
+    assert unheard.wait(DEADLINE_S) == 0
+    assert not control.exists()
 
 
 def test_sigint_ends_it_like_sigterm(scene: Scene) -> None:
