@@ -188,9 +188,14 @@ cdef class Responder:
         if self.filter is None:
             return 0
         tables = [table, *self.watches.tables(ifindex)]
-        if ifindex not in self.shown or self.shown[ifindex][0] != tables:
-            self.shown[ifindex] = tables, table if len(tables) == 1 else Table.union(tables)
-        self.filter.set_table(ifindex, self.shown[ifindex][1])
+        # One union for all interfaces that have the same: the kernel has one place for a table, and fills it slowly.
+        for shown in self.shown.values():
+            if shown[0] == tables:
+                break
+        else:
+            shown = tables, table if len(tables) == 1 else Table.union(tables)
+        self.shown[ifindex] = shown
+        self.filter.set_table(ifindex, shown[1])
         return 0
 
     cdef void free(self) noexcept:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from arpfast.answer import Table, Verdict
-from arpfast.responder import Fact, FactKind, LinkStatistics, RateLimit, Responder, alive
+from arpfast.answer import Kind, Table, Verdict
+from arpfast.responder import Estate, Fact, FactKind, LinkStatistics, RateLimit, Responder, Watch, alive
 from arpfast.spans import Spans
 from lab import Advertisement, Arp, Capture, Captured, Host, Lab, Link, Mac, Solicitation, wait_until
 from lab.frames import REPLY
@@ -420,6 +420,49 @@ def test_a_member_is_a_rival_is_never_limited_and_no_asker(stage: Stage) -> None
     stage.responder.set_members([])
     stage.far.host.inject(stage.far, Arp.request(STRANGER, OURS[0], OURS[0]).encode())
     assert stage.wait_fact(FactKind.CONFLICT).mac == STRANGER
+
+
+class Shown:
+    """A filter that only remembers which tables it was shown."""
+
+    def __init__(self) -> None:
+        self.tables: dict[int, Table] = {}
+
+    def socket_program(self, version: int) -> int:
+        return -1
+
+    def set_limit(self, limit: RateLimit | None) -> None:
+        pass
+
+    def set_members(self, macs: frozenset[bytes]) -> None:
+        pass
+
+    def set_table(self, ifindex: int, table: Table) -> None:
+        self.tables[ifindex] = table
+
+    def drop_link(self, ifindex: int) -> None:
+        del self.tables[ifindex]
+
+
+def test_the_filter_has_what_may_be_inherited_and_interfaces_alike_share_it(stage: Stage) -> None:
+    links = [stage.near, stage.near.host.link(stage.lab.host())]
+    heirloom = Table(own=Spans.parse("203.0.113.7"))
+    estate = Estate(tuple((link.index, heirloom) for link in links))
+    shown = Shown()
+    with Responder(filter=shown) as responder:
+        both = Stage(stage.lab, responder, stage.near, stage.far)
+        for link in links:
+            both.set_link(link)
+        assert set(shown.tables.values()) == {TABLE}
+        watch = Watch(stage.near.index, 4, int(IPv4Address("203.0.113.7")), STRANGER, estate=estate)
+        stage.near.host.call(responder.set_watches, [watch])
+        (union,) = set(shown.tables.values())
+        assert [union.find(ip_address(one)) for one in ("203.0.113.7", OURS[0], OURS[1])] == [Kind.OWN] * 3
+        with pytest.raises(OSError, match="could not open a packet socket for a watch: No such device"):
+            stage.lab.host().call(responder.set_watches, [Watch(stage.near.index, 6, 1, STRANGER), watch])
+        assert set(shown.tables.values()) == {union}
+        responder.set_watches([])
+        assert set(shown.tables.values()) == {TABLE}
 
 
 def test_the_limit_changes_while_it_runs(stage: Stage) -> None:
