@@ -33,16 +33,31 @@ static inline enum verdict answer(const struct table *table, const struct link *
 }
 
 #ifndef __BPF__
-/* Fetches the part of the table that answer() will ask for this frame's target: see table_prefetch(). */
+/* What of the table is fetched when: see table_prefetch_slot(). */
+enum fetch { FETCH_SLOT, FETCH_BLOCK };
+
+/* Fetches a part of the table that answer() will ask for this frame's target. */
 __attribute__((always_inline)) static inline void answer_prefetch(const struct table *table, const uint8_t *frame,
-                                                                  uint32_t length) {
+                                                                  uint32_t length, enum fetch fetch) {
+    uint64_t high = 0, low;
+    uint32_t offset;
     if (length < sizeof(struct ethernet) + sizeof(struct arp)) return;
     if (load16(frame + 12) == net16(TYPE_ARP)) {
-        table_prefetch(table, 0, TABLE_IPV4 | net32(load32(frame + 38)) >> 16);
+        uint32_t target = net32(load32(frame + 38));
+        low = TABLE_IPV4 | target >> 16;
+        offset = target & 0xffff;
     } else if (length >= ND_OPTIONS_AT) {
         const uint8_t *target = ((const struct nd_frame *)frame)->nd.target;
-        table_prefetch(table, net64(load64(target)), net64(load64(target + 8)) >> 16);
+        high = net64(load64(target));
+        low = net64(load64(target + 8)) >> 16;
+        offset = (uint32_t)target[14] << 8 | target[15];
+    } else {
+        return;
     }
+    if (fetch == FETCH_SLOT)
+        table_prefetch_slot(table, high, low);
+    else
+        table_prefetch_block(table, high, low, offset);
 }
 #endif
 

@@ -63,9 +63,9 @@ static inline struct tpacket2_hdr *ring_slot(const struct ring *ring, uint32_t i
 }
 
 /* In a batch, has memory bring a later frame's part of the table while this one is judged. */
-static inline void look_ahead(const struct table *table, const struct tpacket2_hdr *slot) {
+static inline void look_ahead(const struct table *table, const struct tpacket2_hdr *slot, enum fetch fetch) {
     if (__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)
-        answer_prefetch(table, (const uint8_t *)slot + slot->tp_mac, slot->tp_snaplen);
+        answer_prefetch(table, (const uint8_t *)slot + slot->tp_mac, slot->tp_snaplen, fetch);
 }
 
 /* Takes up to BATCH frames from one ring; returns how many there were. */
@@ -79,7 +79,8 @@ static inline uint32_t hear(struct loop *loop, const struct plan_entry *entry, e
         uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
         if (!(status & TP_STATUS_USER)) break;
         heard++;
-        look_ahead(entry->table, ring_slot(ring, ring->next + heard + AHEAD));
+        look_ahead(entry->table, ring_slot(ring, ring->next + heard + AHEAD), FETCH_SLOT);
+        look_ahead(entry->table, ring_slot(ring, ring->next + heard + AHEAD / 2), FETCH_BLOCK);
         uint8_t *frame = (uint8_t *)slot + slot->tp_mac, *judged = frame;
         uint32_t length = slot->tp_snaplen, capacity = SLOT_SIZE - slot->tp_mac;
         const struct sockaddr_ll *from = (const void *)((uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));

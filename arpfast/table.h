@@ -105,18 +105,18 @@ static inline enum kind table_in_block(const struct table *table, uint64_t block
     if ((block & 3) == BLOCK_BITMAP)
         return (enum kind)(table_word(table, start + (offset >> 5)) >> (offset & 31) * 2 & 3);
     if ((block & 3) == BLOCK_RANGES) {
-        uint32_t below = 0, above = block >> 16 & 0xffff; /* the last range that begins at or before offset */
+        uint64_t count = block >> 16 & 0xffff; /* from `start` on, the last range that begins at or before offset */
         UNROLLED
         for (uint32_t step = 0; step < 9; step++) {
             STEP;
-            if (above - below <= 1) break;
-            uint32_t middle = (below + above) / 2;
-            if (range_first(table_word(table, start + middle)) <= offset)
-                below = middle;
-            else
-                above = middle;
+            if (count <= 1) break;
+            uint64_t half = count / 2;
+            /* a sum, not a choice: nobody can guess which way it goes, and a wrong guess costs more than all the rest
+             */
+            start += half & -(uint64_t)(range_first(table_word(table, start + half)) <= offset);
+            count -= half;
         }
-        block = table_word(table, start + below);
+        block = table_word(table, start);
     }
     if (offset < range_first(block) || offset > range_last(block)) return KIND_NONE;
     return range_kind(block);
@@ -144,41 +144,52 @@ static inline enum kind table_in_wide(const struct table *table, uint64_t start,
     return (enum kind)(last_low & 3);
 }
 
+/* The word of the block that has this key; 0 if there is none. */
+static inline uint64_t table_block(const struct table *table, uint64_t high, uint64_t low) {
+    uint64_t slots = table_word(table, TABLE_SLOTS_COUNT);
+    if (!slots) return 0;
+    uint64_t home = table_home(high, low, table_word(table, TABLE_SEED), slots);
+    uint64_t slot = table_word(table, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
+    UNROLLED
+    for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, slot += TABLE_SLOT_WORDS) {
+        uint64_t candidate = table_word(table, slot + 2);
+        if (candidate == 0) break;
+        if (table_word(table, slot) == high && table_word(table, slot + 1) == low) return candidate;
+    }
+    return 0;
+}
+
 /* `wide` is the header word that says where the family's wide ranges begin; their count follows it. */
 static inline enum kind table_find(const struct table *table, uint32_t wide, uint64_t high, uint64_t low,
                                    uint32_t offset) {
-    uint64_t slots = table_word(table, TABLE_SLOTS_COUNT);
-    if (slots) {
-        uint64_t home = table_home(high, low, table_word(table, TABLE_SEED), slots);
-        uint64_t slot = table_word(table, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
-        uint64_t block = 0;
-        UNROLLED
-        for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, slot += TABLE_SLOT_WORDS) {
-            uint64_t candidate = table_word(table, slot + 2);
-            if (candidate == 0) break;
-            if (table_word(table, slot) == high && table_word(table, slot + 1) == low) {
-                block = candidate;
-                break;
-            }
-        }
-        if (block) return table_in_block(table, block, offset);
-    }
+    uint64_t block = table_block(table, high, low);
+    if (block) return table_in_block(table, block, offset);
     uint64_t count = table_word(table, wide + 1);
     return count ? table_in_wide(table, table_word(table, wide), count, high, low) : KIND_NONE;
 }
 
 #ifndef __BPF__
-/* Fetches what table_find() will look at first. Who has several frames at hand does this some frames ahead, and so
- * waits for memory once a batch instead of once a frame. Inlined by force: gcc takes a function that only fetches for
- * one without effect, and drops the call. */
-__attribute__((always_inline)) static inline void table_prefetch(const struct table *table, uint64_t high,
-                                                                 uint64_t low) {
+/* Fetch what table_find() will look at: first the slot, and once that has come, what its block refers to. Who has
+ * several frames at hand does either some frames ahead, and so waits for memory once a batch instead of twice a frame.
+ * Inlined by force: gcc takes a function that only fetches for one without effect, and drops the call. */
+__attribute__((always_inline)) static inline void table_prefetch_slot(const struct table *table, uint64_t high,
+                                                                      uint64_t low) {
     uint64_t slots = table->word[TABLE_SLOTS_COUNT], start = table->word[TABLE_SLOTS];
     if (!slots) return;
     const uint64_t *slot =
         &table->word[start + table_home(high, low, table->word[TABLE_SEED], slots) * TABLE_SLOT_WORDS];
     __builtin_prefetch(slot);
     __builtin_prefetch(slot + 2 * TABLE_SLOT_WORDS - 1);
+}
+
+__attribute__((always_inline)) static inline void table_prefetch_block(const struct table *table, uint64_t high,
+                                                                       uint64_t low, uint32_t offset) {
+    uint64_t block = table_block(table, high, low), start = block >> 32, count = block >> 16 & 0xffff;
+    if ((block & 3) == BLOCK_BITMAP) __builtin_prefetch(&table->word[start + (offset >> 5)]);
+    if ((block & 3) != BLOCK_RANGES) return;
+    /* every cache line of up to 64 ranges, and of more what the first three steps of the search will ask for */
+    uint64_t stride = count > 64 ? count / 8 : 8;
+    for (uint64_t at = 0; at < count; at += stride) __builtin_prefetch(&table->word[start + at]);
 }
 #endif
 

@@ -4,7 +4,7 @@
  *
  * FAMILY is 4 or 6, SPREAD contiguous or scattered. Prints one number: the least of seven rounds, each over FRAMES
  * requests (a million) for addresses of the table in random order; the time of copying a request into place and of
- * drawing the next target, measured alike without answer(), is taken off. The table is fetched AHEAD frames ahead, as
+ * drawing the next target, measured alike without answer(), is taken off. The table is fetched some frames ahead, as
  * whoever has a batch of frames does. Processor time, not wall time: other load does not count, but for the caches. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,10 @@ static double spend(const struct table *table, const struct link *link, const ui
     for (size_t i = 0; i < frame_count; i++) {
         memcpy(buffer, frames[i], sizeof buffer);
         __asm__ volatile("" : : "r"(buffer) : "memory");
-        if (answering && i + AHEAD < frame_count) answer_prefetch(table, frames[i + AHEAD], lengths[i + AHEAD]);
+        if (answering && i + AHEAD < frame_count) {
+            answer_prefetch(table, frames[i + AHEAD], lengths[i + AHEAD], FETCH_SLOT);
+            answer_prefetch(table, frames[i + AHEAD / 2], lengths[i + AHEAD / 2], FETCH_BLOCK);
+        }
         if (answering) replied += answer(table, link, buffer, lengths[i], sizeof buffer, &outcome) == VERDICT_REPLY;
         __asm__ volatile("" : : "r"(buffer) : "memory");
     }
