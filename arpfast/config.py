@@ -11,6 +11,7 @@ until `combine`, because a reload reads the file again while the command line st
 from __future__ import annotations
 
 import re
+from functools import cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -221,11 +222,16 @@ def read(source: bytes, name: str) -> Config:
         node = parse(source)
     except Unreadable as error:
         raise ConfigError(name, [error.problem]) from None
-    config = decode(node or Mapping(0, []), msgspec.inspect.type_info(Config), "", READERS, problems)
+    config = decode(node or Mapping(0, []), _format(), "", READERS, problems)
     if problems:
         raise ConfigError(name, problems)
     assert isinstance(config, Config)
     return config
+
+
+@cache
+def _format() -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(Config)
 
 
 def addresses(texts: Iterable[str], source: str = "command line") -> Spans:
