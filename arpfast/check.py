@@ -42,6 +42,7 @@ def examine(config: Config, machine: Machine, user: str | None = None) -> list[F
     return [
         *_wanted(config),
         *_privileges(machine, user),
+        *_kernel(config, machine),
         *_places(config, machine),
         *_interfaces(config, chosen, refused),
         *_ipv6(config, machine, chosen),
@@ -82,14 +83,6 @@ def _privileges(machine: Machine, user: str | None) -> Iterator[Finding]:
     else:
         remedy = "start as root, or give the capability (systemd: AmbientCapabilities=CAP_NET_RAW)"
         yield Finding(str(need), "fail", f"missing; needed for {NEEDED_FOR[need]}", remedy)
-    want = Capability.BPF
-    if want in has or machine.ebpf_unprivileged:
-        yield Finding(str(want), "ok", f"kept, where it is used, for {NEEDED_FOR[want]}")
-    else:
-        remedy = "add CAP_BPF if floods of frames for others are to cost less"
-        yield Finding(
-            str(want), "ok", f"missing; without it a classic filter does, instead of {NEEDED_FOR[want]}", remedy
-        )
     if not machine.root:
         yield Finding("user", "ok", "not root: stays the user that it is, and keeps only the capabilities above")
     elif machine.account is None:
@@ -100,6 +93,23 @@ def _privileges(machine: Machine, user: str | None) -> Iterator[Finding]:
         yield Finding("user", "warn", "drops from root to nobody, whom other programs may share", remedy)
     else:
         yield Finding("user", "ok", f"drops from root to {machine.account.name}")
+
+
+def _kernel(config: Config, machine: Machine) -> Iterator[Finding]:
+    """What of our own would run in the kernel."""
+    if machine.filter_refused:
+        missing = Capability.BPF not in machine.capabilities
+        remedy = f"add {Capability.BPF}" if missing else "see what the kernel says"
+        remedy += ", if floods of frames for others are to cost less"
+        yield Finding("filter", "ok" if missing else "warn", f"classic; {machine.filter_refused}", remedy)
+    else:
+        yield Finding("filter", "ok", "eBPF: frames that are not ours die in the kernel")
+    if config.rate_limit is not None:
+        if machine.guard:
+            yield Finding("guard", "ok", "in tc ingress, where refusing a flood costs least")
+        else:
+            remedy = f"start with {Capability.NET_ADMIN} as well, if floods over the limit are to cost less"
+            yield Finding("guard", "ok", "none can be loaded; the limit is kept without it", remedy)
 
 
 def _places(config: Config, machine: Machine) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What `check` needs to know of this machine, gathered once: interfaces, sysctls, users, paths. Reads, changes nothing.
+"""What `check` needs to know of this machine, gathered once: interfaces, sysctls, users, paths. Changes nothing.
 
 All of it belongs to the network namespace and the user that `check` runs in, which is why it must run where the daemon
 would. /proc/sys shows the sysctls of the reader's own network namespace, unlike /sys.
@@ -40,8 +40,10 @@ class Machine(msgspec.Struct, frozen=True):
     metrics_problem: str = ""
     unreadable: str = ""
     """Why the settings file could not be read again after the change of user; empty if it could."""
-    ebpf_unprivileged: bool = False
-    """Whether eBPF programs may be loaded without CAP_BPF."""
+    filter_refused: str = ""
+    """Why the eBPF filter cannot be loaded here, which was tried; empty if it can."""
+    guard: bool = True
+    """Whether the guard can be loaded besides."""
 
     def sysctl(self, family: str, interface: str, name: str) -> int:
         """The value in force for an interface: of `all` and its own, the kernel takes the higher."""
@@ -68,6 +70,7 @@ def look(config: Config, path: str | None, user: str | None) -> Machine:
     except privileges.NoSuchUser:
         account = None
     holder, control_problem = _control(config.control)
+    filter_refused, guard = _filter()
     return Machine(
         interfaces=interfaces,
         capabilities=privileges.effective(),
@@ -78,7 +81,8 @@ def look(config: Config, path: str | None, user: str | None) -> Machine:
         control_problem=control_problem,
         metrics_problem="" if config.metrics is None or holder is not None else _metrics(config.metrics),
         unreadable=_unreadable(Path(path).absolute(), account) if path and root and account else "",
-        ebpf_unprivileged=_number("/proc/sys/kernel/unprivileged_bpf_disabled") == 0,
+        filter_refused=filter_refused,
+        guard=guard,
     )
 
 
@@ -90,11 +94,21 @@ async def _interfaces() -> tuple[Interface, ...]:
         watch.close()
 
 
-def _number(path: str) -> int | None:
+def _filter() -> tuple[str, bool]:
+    """Why the kernel would not take our filter, and whether it takes the guard. What is loaded is let go at once.
+
+    Only trying tells: capabilities, libbpf, the kernel's version and its lockdown all have a say. CAP_BPF is needed
+    even where unprivileged_bpf_disabled is 0, since the map of askers is an LRU map.
+    """
     try:
-        return int(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+        from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
+
+        loaded = Filter()
+    except (ImportError, OSError) as error:
+        said = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        return said.partition("\n")[0], False
+    with contextlib.closing(loaded):
+        return "", loaded.guard_program() >= 0
 
 
 def _control(path: str) -> tuple[int | None, str]:

@@ -64,7 +64,7 @@ def run(place: Place) -> None:
             if account is not None and account.uid != 0:
                 privileges.drop(account, kept)
             else:
-                privileges.confine(kept & privileges.effective())  # eBPF may be allowed without a capability
+                privileges.confine(kept & privileges.effective())  # CAP_SYS_ADMIN allows eBPF as well
             responder.start()
         except (OSError, privileges.NoSuchUser) as error:
             raise CannotStart(_said(error)) from error

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from arpfast.check import Finding, examine, local
-from arpfast.config import Config, Listen
+from arpfast.config import Config, Listen, RateLimit
 from arpfast.interfaces import Interface
 from arpfast.machine import Machine
 from arpfast.privileges import Account, Capability
@@ -153,3 +153,27 @@ def test_addresses_on_lo(
     assert [one.judgement for one in found] == [judgement for judgement, _ in expected]
     assert all(said in one.told for one, (_, said) in zip(found, expected, strict=True))
     assert all(one.remedy for one in found if one.judgement != "ok")
+
+
+@pytest.mark.parametrize(
+    ("machine", "judgement", "told", "remedy"),
+    [
+        (GOOD, "ok", "eBPF", ""),
+        (machine(capabilities=frozenset({Capability.NET_RAW}), filter_refused="no"), "ok", "classic; no", "CAP_BPF"),
+        (machine(filter_refused="lockdown"), "warn", "classic; lockdown", "what the kernel says"),
+    ],
+)
+def test_the_filter_that_it_would_get(machine: Machine, judgement: str, told: str, remedy: str) -> None:
+    (found,) = (one for one in examine(CONFIG, machine) if one.check == "filter")
+    assert found.judgement == judgement
+    assert told in found.told
+    assert remedy in found.remedy
+
+
+def test_the_guard_matters_where_there_is_a_limit() -> None:
+    without = machine(guard=False)
+    assert "guard" not in {one.check for one in examine(CONFIG, without)}
+    limited = config(rate_limit=RateLimit())
+    told = {one.check: one for one in examine(limited, without)}["guard"]
+    assert "CAP_NET_ADMIN" in told.remedy
+    assert {one.check: one for one in examine(limited, GOOD)}["guard"].remedy == ""

@@ -331,6 +331,19 @@ def test_check_of_a_real_machine(stage: Stage) -> None:
     assert "IPv6 is disabled on eth0" in off.stdout
 
 
+def test_check_says_which_filter_there_would_be(stage: Stage) -> None:
+    def filter_after(*drop: str) -> dict[str, str]:
+        without = ["setpriv", f"--bounding-set={','.join(f'-{one}' for one in drop)}"] if drop else []
+        command = [*without, str(ARPFAST), "check", "--json", "-i", "eth0", "192.0.2.10"]
+        found = json.loads(stage.host.run(command, check=False, timeout_s=30).stdout)
+        return next(one for one in found if one["check"] == "filter")
+
+    assert filter_after()["told"].startswith("eBPF")
+    poor = filter_after("cap_39", "sys_admin")  # by number: not every libcap-ng knows CAP_BPF
+    assert "classic" in poor["told"]
+    assert "CAP_BPF" in poor["remedy"]
+
+
 def test_memory_stays_small(stage: Stage) -> None:
     process = stage.start("--probe", "off", "10.0.0.0/16", "192.0.2.10")
     assert stage.neighbour.resolve("192.0.2.10")
