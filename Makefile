@@ -13,20 +13,31 @@ ONLY ?=
 .PHONY: build demo test test-pure fuzz bench lint format clean
 build: .venv/.built
 
+define right_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "arpfast: needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
+endef
+
+define pip
+$(PY) -m pip install --disable-pip-version-check -c deploy/constraints.txt $(1) >.venv/pip.log 2>&1 || { \
+	grep -iE 'error|warning' .venv/pip.log | tail -n 5 >&2; \
+	echo "arpfast: pip could not install the Python packages; the whole log: .venv/pip.log" >&2; exit 1; }
+endef
+
 .venv/.packages-build: deploy/packages.txt deploy/install-packages
+	@$(right_python)
 	@deploy/install-packages build
 	@mkdir -p .venv && touch $@
 
 .venv/.packages-lab: deploy/packages.txt deploy/install-packages
+	@$(right_python)
 	@deploy/install-packages build lab
 	@mkdir -p .venv && touch $@ .venv/.packages-build
 
 .venv/.installed: pyproject.toml deploy/constraints.txt | .venv/.packages-build
 	@echo "arpfast: making .venv (about a minute the first time)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "arpfast: needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt --upgrade setuptools Cython
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt --no-build-isolation -e '.[dev]'
+	@$(call pip,--upgrade setuptools Cython)
+	@$(call pip,--no-build-isolation -e '.[dev]')
 	@touch $@
 
 .venv/.built: .venv/.installed setup.py $(SOURCES)

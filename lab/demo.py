@@ -130,14 +130,17 @@ def play() -> None:
 
 def main() -> int:
     """Play it, or say in one line why that cannot be."""
-    if reason := obstacle():
-        print(f"arpfast: no demo: {reason}", file=sys.stderr)
-        return 1
     try:
+        if reason := obstacle():
+            print(f"arpfast: no demo: {reason}", file=sys.stderr)
+            return 1
         play()
     except (DeadlineError, ProcessFailed) as error:
         print(f"arpfast: the demo went wrong: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\narpfast: interrupted; everything has been removed again", file=sys.stderr)
+        return 130
     say("That was it; everything has been removed again.")
     return 0
 

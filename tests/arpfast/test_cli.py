@@ -223,6 +223,6 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     if analyze is None:
         return  # a machine without systemd has no use for the unit either
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/usr/bin/arpfast", str(ARPFAST)))
+    copy.write_text(UNIT.read_text().replace("/usr/bin/arpfast", f'"{ARPFAST}"'))
     told = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stderr) == (0, "")
