@@ -26,7 +26,7 @@ from arpfast.inspection import AnnouncerStatistics, Event, Explanation, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from arpfast.crossing import Message
+    from arpfast.crossing import Fact, Message
     from arpfast.interfaces import Interface
     from arpfast.responder import Responder
     from arpfast.spans import Spans, Version
@@ -40,10 +40,20 @@ _SEND_AGAIN_S = 0.02
 class Announcer:
     """Answers for, announces and defends what is wanted, on the interfaces that are chosen."""
 
-    def __init__(self, responder: Responder, *, rate_per_s: float, report: Callable[[Event], None]) -> None:
-        """`rate_per_s` must be the responder's; `report` is called on the event loop with what people should know."""
+    def __init__(
+        self,
+        responder: Responder,
+        *,
+        rate_per_s: float,
+        report: Callable[[Event], None],
+        facts: Callable[[list[Fact]], None] | None = None,
+    ) -> None:
+        """`rate_per_s` must be the responder's; `report` is called on the event loop with what people should know, and
+        `facts` with whatever the thread has told.
+        """
         self._responder = responder
         self._report = report
+        self._pass_on = facts
         self._duties = Duties(rate_per_s)
         self._groups = Groups()
         self._tables: dict[tuple[Spans, Spans, Spans], Table] = {}
@@ -56,7 +66,7 @@ class Announcer:
         self._snapshot: Mapping[int, Interface] | None = None
         self._announce: list[Spans] = []
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = False
         self._counts = {"tables": 0, "wakes": 0}
 
     def want(self, answers: Iterable[Answer], settings: Settings) -> None:
@@ -81,18 +91,25 @@ class Announcer:
         self._announce.append(spans)
         self._wake.set()
 
+    def act(self) -> None:
+        """Do now what `want` has noted, rather than when the event loop comes round: a take-over does not wait."""
+        if self._running:
+            self._turn(time.monotonic())
+
     async def run(self) -> None:
         """Do it, until cancelled. Then nothing is answered any more, and nothing is sent about that (the neighbours'
         entries are their own).
         """
         loop = asyncio.get_running_loop()
         loop.add_reader(self._responder.fileno(), self._wake.set)
+        self._running = True
         try:
             while True:
                 self._turn(time.monotonic())
                 await self._sleep()
                 self._counts["wakes"] += 1
         finally:
+            self._running = False
             loop.remove_reader(self._responder.fileno())
             for ifindex in list(self._using):
                 self._drop(ifindex)
@@ -151,6 +168,8 @@ class Announcer:
             duties.interfaces(snapshot, now)
         # Before time: a verdict must know of all that came in before it.
         duties.facts(facts, now, taken_lost=self._responder.taken_lost())
+        if facts and self._pass_on is not None:
+            asyncio.get_running_loop().call_soon(self._pass_on, facts)
         duties.advance(now)
         for spans in self._announce:
             duties.announce(spans, now)

@@ -25,10 +25,10 @@ from arpfast.inspection import Event, LinkTotals
 from arpfast.interfaces import Choice, Interface
 from arpfast.office import AnnounceSettings, Office
 from arpfast.presence import Presence
-from arpfast.spans import Spans, Version
+from arpfast.spans import NOTHING, Spans, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from random import Random
 
 KIN_AT_MOST = 32
@@ -43,6 +43,9 @@ class Answer(msgspec.Struct, frozen=True):
     """Prefixes that are answered for without being ours: neither probed nor announced, O=0 (RFC 4861 §7.2.8)."""
     interfaces: frozenset[str] | None = None
     """Names of interfaces to answer on, of those that are chosen; None: all of them."""
+    settled: bool = False
+    """Known not to be a stranger's, for another member of our ring answered for it before: answered for at once,
+    without probing, and the routers are told first."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -50,6 +53,9 @@ class Settings(msgspec.Struct, frozen=True):
 
     choice: Choice = Choice()
     announce: AnnounceSettings = AnnounceSettings()
+    standby: Spans = NOTHING
+    """What may have to be answered at any moment: solicited-node groups are joined for it as well, since a switch that
+    snoops would take up to a second to let the first question through."""
 
 
 class LinkOrder(msgspec.Struct, frozen=True):
@@ -84,22 +90,27 @@ class Duties:
         self.presences: dict[int, Presence] = {}
         self.settings = Settings()
         self.snapshot: Mapping[int, Interface] = {}
+        self._settled = Spans()
         self._wish: dict[tuple[frozenset[str] | None, bool], Spans] = {}
         self._unions: dict[tuple[frozenset[str] | None, ...], tuple[Spans, Spans]] = {}
         self._kin: tuple[bytes, ...] = ()
         self._drops: list[int] = []
 
-    def want(self, answers: Iterable[Answer], settings: Settings, now: float) -> None:
+    def want(self, answers: Sequence[Answer], settings: Settings, now: float) -> None:
         """Replace the whole wish. What is in the old and the new one is not touched."""
         by_group: defaultdict[tuple[frozenset[str] | None, bool], list[Spans]] = defaultdict(list)
         for answer in answers:
             by_group[answer.interfaces, answer.proxy].append(answer.spans)
+        self._settled = Spans(chain.from_iterable(answer.spans for answer in answers if answer.settled))
         self._wish = {
             group: parts[0] if len(parts) == 1 else Spans(chain.from_iterable(parts))
             for group, parts in by_group.items()
         }
         self._unions.clear()
         chosen_anew = settings.choice != self.settings.choice
+        if settings.standby != self.settings.standby:
+            for presence in self.presences.values():
+                presence.dirty = True
         self.settings, self.office.settings = settings, settings.announce
         for presence in self.presences.values():
             presence.repeating.start_refreshing(now)
@@ -174,7 +185,7 @@ class Duties:
                         presence.answering,
                         presence.proxying,
                         presence.tentative,
-                        (presence.own | presence.proxied).of_version(6),
+                        (presence.own | presence.proxied | self.settings.standby).of_version(6),
                         tuple(mac for mac in self._kin if mac != presence.interface.mac)[:KIN_AT_MOST],
                         presence.nonce,
                     )
@@ -220,7 +231,7 @@ class Duties:
         elif presence.interface.name != interface.name:
             self.office.say("info", "interface renamed", interface=interface.name, before=presence.interface.name)
         own, proxied = self._wanted_on(interface.name)
-        presence.update(interface, own, proxied, now)
+        presence.update(interface, own, proxied, now, settled=self._settled)
 
     def _leave(self, index: int, why: str) -> None:
         presence = self.presences.pop(index)

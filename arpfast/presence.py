@@ -33,7 +33,7 @@ from arpfast.conflicts import (
 from arpfast.crossing import MessageKind
 from arpfast.probing import PROBED_AT_MOST, ProbeMode, ProbePlan, plan
 from arpfast.repeating import Repeating
-from arpfast.spans import Span, Spans, Version, address_of
+from arpfast.spans import NOTHING, Span, Spans, Version, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,8 +74,8 @@ class Presence:
 
     # -- the wish ----------------------------------------------------------------------------------------------------
 
-    def update(self, interface: Interface, own: Spans, proxied: Spans, now: float) -> None:
-        """Take the interface as it is now, and what is wanted on it."""
+    def update(self, interface: Interface, own: Spans, proxied: Spans, now: float, *, settled: Spans = NOTHING) -> None:
+        """Take the interface as it is now, and what is wanted on it. What is new and `settled` is not probed."""
         before, self.interface = self.interface, interface
         if interface != before:
             self.dirty = True
@@ -96,8 +96,10 @@ class Presence:
             self.repeating.announce(self.answering, now)
         if interface.gateways != before.gateways:
             self.confirming.ask_new_gateways(before.gateways, now)
-        if added:
-            self._admit(added, now)
+        if known := added & settled:
+            self._answer(known, now, router_first=True)
+        if unknown := added - known:
+            self._admit(unknown, now)
 
     def close(self) -> None:
         """The interface is no longer used: whatever is still to happen here will not."""
@@ -229,7 +231,7 @@ class Presence:
             self._say("info", "address is free again: now answered", address=str(address_of(*key)))
         self._answer(clear, now)
 
-    def _answer(self, spans: Spans, now: float) -> None:
+    def _answer(self, spans: Spans, now: float, *, router_first: bool = False) -> None:
         if not spans:
             return
         self.answering |= spans
@@ -238,8 +240,11 @@ class Presence:
             (_, older), (since, newer) = self.eras[:2]
             self.eras[:2] = [(since, older | newer)]
         self.dirty = True
+        if router_first:
+            self.confirming.ask(spans, now)
         self.repeating.announce(spans, now)
-        self.confirming.ask(spans, now)
+        if not router_first:
+            self.confirming.ask(spans, now)
 
     # -- facts -------------------------------------------------------------------------------------------------------
 

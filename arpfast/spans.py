@@ -366,3 +366,7 @@ def _difference(spans: tuple[Span, ...], holes: tuple[Span, ...]) -> Iterator[Sp
             yield span
         elif reached <= last:
             yield Span(version, reached, last)
+
+
+NOTHING = Spans()
+"""No address at all."""

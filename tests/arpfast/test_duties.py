@@ -605,3 +605,20 @@ def test_whatever_happens_every_wanted_address_is_in_one_place(
     stage.show(msgspec.structs.replace(interface, carrier=True))
     stage.wait(4000)
     assert stage.links[2].own == Spans.parse(*wanted)
+
+
+def test_what_a_member_answered_for_before_is_answered_at_once_and_the_router_asked_first() -> None:
+    stage = Stage(eth(gateways=(ip_address("192.0.2.1"),)))
+    stage.want(Answer(Spans.parse("192.0.2.10"), settled=True), "192.0.2.11")
+    assert stage.links[2].own == Spans.parse("192.0.2.10")
+    assert stage.links[2].tentative == Spans.parse("192.0.2.11")
+    kinds = [message.kind for _, message in stage.sent if message.span == Span.parse("192.0.2.10")]
+    assert kinds == [MessageKind.ASK, MessageKind.ANNOUNCE]
+
+
+def test_groups_are_joined_for_what_may_have_to_be_answered_at_any_moment() -> None:
+    stage = Stage()
+    stage.settings = Settings(standby=Spans.parse(V6, V4))
+    stage.want("2001:db8::99", probe=ProbeMode.OFF)
+    assert stage.links[2].groups == Spans.parse(V6, "2001:db8::99")
+    assert stage.links[2].own == Spans.parse("2001:db8::99")
