@@ -1,0 +1,392 @@
+"""Which addresses this host answers for, and what it says of itself. Pure: no socket, no clock, no thread.
+
+Every member runs this on the same standings and comes to the same result; where views differ for a moment, epochs
+decide. A claim says "I answer for this", by an epoch one above every epoch known of the address. The rules:
+
+1. *Take*: what the election gives us is claimed once its last owner is gone, or, if it is still here, right away: make
+   before break. The claim is published after the answering has begun.
+2. *Keep*: what the election gives to another stays ours until that member's claim has been seen. A member that never
+   takes what it was given costs nothing.
+3. *Yield*: a claim of a member that is here, by a higher epoch, ends ours at once; by the same epoch, the lesser name
+   wins, which every member can tell without asking.
+4. *Stand aside*: after a freeze, without a settled view, or without a quorum, nothing is claimed and nothing answered.
+
+MetalLB's speakers publish nothing: what the election gives to one of them is theirs without a claim.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from arpfast.election import Candidate, Method, elect
+from arpfast.ring.roster import Gossip, Roster, Wire, Witness
+from arpfast.spans import NOTHING, Spans
+from arpfast.units import Units
+
+if TYPE_CHECKING:
+    from arpfast.election import Ballot
+    from arpfast.ring.standing import Claims, Standing
+
+HISTORY = 64
+"""Ring events that wait to be taken; no more can come of one turn than there are members."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How the ring is run; must be the same on every member."""
+
+    method: Method = Method.BALANCED
+    quorum: bool = False
+    members: int = 1
+    """How many members the settings name: what a quorum is more than half of."""
+    hold_down_s: float = 10.0
+    inherit: bool = False
+    """Heirs watch owners all the time, and inherit without asking (profile `fast`)."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that changed hands or minds: for the log and the timeline."""
+
+    event: str
+    member: str = ""
+    spans: Spans = Spans()
+    why: str = ""
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What follows. Answer first, then publish."""
+
+    answers: Spans
+    """What to answer for."""
+    fresh: Spans
+    """Of these, what no member is known to have answered before: to be probed first (RFC 5227, RFC 4862)."""
+    standing: Standing | None
+    """To be published, if it changed."""
+    watch: tuple[str, ...]
+    """Members to be asked on the wire whether they still answer."""
+    heirs: dict[str, Spans]
+    """What we are to inherit, and from whom, should they fall silent (`Terms.inherit`)."""
+    condemn: tuple[str, ...]
+    """Suspects whose death the wire has proved."""
+    exchange: tuple[str, ...]
+    """Members whose state differs from what we know of it: to be exchanged with now."""
+    events: tuple[Event, ...]
+
+
+class Ownership:
+    """The state of one member's ownership."""
+
+    def __init__(self, me: Standing, terms: Terms) -> None:
+        """`me` says what is known of ourselves: name, first serial, weight."""
+        self.me = me
+        self.terms = terms
+        self.roster = Roster(me.name)
+        self.claims: Claims = {}
+        self.fresh = Spans()
+        self.settled = False
+        self._aside: Claims = {}
+        """What we claimed when we last stood aside: ours still, unless somebody has taken it meanwhile."""
+        self.has_quorum = True
+        self.ballot: Ballot | None = None
+        self._wanted = self._proxied = NOTHING
+        self._units = Units(NOTHING)
+        self._peak: Claims = {}
+        self._hold_until_s = 0.0
+        self.said: Standing | None = None
+        """What we have published last."""
+        self._condemned: set[str] = set()
+        self._exchange: list[str] = []
+        self._events: list[Event] = []
+
+    # -- what comes in -----------------------------------------------------------------------------------------------
+
+    def want(self, wanted: Spans, proxied: Spans) -> None:
+        """Replace what the ring as a whole answers for; a proxied span is owned as a whole."""
+        if (wanted, proxied) != (self._wanted, self._proxied):
+            self._wanted, self._proxied = wanted, proxied
+            self._units = Units(wanted, proxied)
+
+    def be(self, **fields: object) -> None:
+        """Change what we say of ourselves: `weight`, `preference`, `drained`, `carrier`, `macs`, `networks`,
+        `unhealthy`.
+        """
+        self.me = msgspec.structs.replace(self.me, **fields)
+
+    def settle(self, now: float) -> None:
+        """All who could be reached have been heard: from now on we take part."""
+        if self.settled:
+            return
+        self.settled = True
+        if any(witness.standing and witness.standing.claims for witness in self.roster.here().values()):
+            self._hold_until_s = now + self.terms.hold_down_s
+        self._say("settled", why=f"{len(self.roster.here()) + 1} members here")
+
+    def stand_aside(self, why: str) -> None:
+        """What we know may be old: give up everything until `settle` says that all have been heard again."""
+        if self.settled:
+            self.settled = False
+            self._say("stood aside", spans=self.owned, why=why)
+
+    def gossip(self, name: str, state: Gossip, *, ours: bool) -> None:
+        """The gossip calls a member this now."""
+        before = self.roster.witnesses.get(name)
+        if before is not None and before.gossip is state and before.ours is ours:
+            return
+        self.roster.gossip(name, state, ours=ours)
+        self._condemned.discard(name)
+        self._say(f"member {state.value}", name)
+
+    def standing(self, standing: Standing) -> bool:
+        """A member's word of itself, at first or second hand. Whether it is news."""
+        if standing.name == self.me.name:
+            if standing.serial > self.me.serial:  # ours, from before a restart
+                self.me = msgspec.structs.replace(self.me, serial=standing.serial)
+                self.said = None
+                self._remember(standing.claims)
+            return False
+        witness = self.roster.witnesses.get(standing.name)
+        if witness is not None and witness.standing is not None and witness.standing.serial >= standing.serial:
+            return False
+        self.roster.standing(standing)
+        self._remember(standing.claims)
+        return True
+
+    def wire(self, name: str, wire: Wire | None, now: float) -> None:
+        """The watch on a member shows this now."""
+        witness = self.roster.witnesses.get(name)
+        before = None if witness is None else witness.wire
+        self.roster.wire(name, wire, now)
+        if wire is Wire.SILENT and before is not Wire.SILENT:
+            self._say("silent on the wire", name)
+        elif wire is Wire.ASKED and before is Wire.SILENT:
+            self._say("answers on the wire again", name)
+            self._exchange.append(name)
+        elif wire is Wire.SUSPENDED and before is not Wire.SUSPENDED:
+            self._say("watch suspended", name, why="frames are being lost here")
+
+    def inherited(self, name: str, spans: Spans) -> None:
+        """The thread has taken over from a member that fell silent, and answers already."""
+        witness = self.roster.witnesses.get(name)
+        if witness is not None:
+            witness.fallen, witness.wire = True, Wire.SILENT
+        self._say("inherited", name, spans, why="it fell silent on the wire")
+        self._claim(spans - self.owned)
+
+    def rival(self, name: str, spans: Spans) -> None:
+        """A member announced what we answer for: to be settled by epoch, at once."""
+        if spans & self.owned:
+            self._say("rival", name, spans)
+            self._exchange.append(name)
+
+    # -- what follows ------------------------------------------------------------------------------------------------
+
+    @property
+    def owned(self) -> Spans:
+        """All that we claim."""
+        return Spans(span for spans in self.claims.values() for span in spans)
+
+    @property
+    def wanted(self) -> Spans:
+        """All that the ring answers for."""
+        return self._wanted | self._proxied
+
+    def standings(self) -> dict[str, Standing]:
+        """What is known of everybody, ourselves included once we have published."""
+        known = {n: w.standing for n, w in self.roster.witnesses.items() if w.standing is not None}
+        if self.said is not None:
+            known[self.me.name] = self.said
+        return known
+
+    def to_hand_over(self) -> Spans:
+        """What we still claim and the election has given to another."""
+        if self.ballot is None:
+            return NOTHING
+        return self.owned - self.ballot.owned(self.me.name)
+
+    def next_deadline(self, now: float) -> float | None:
+        """When `orders` has something new to say, if nothing else happens."""
+        holding = self._hold_until_s if self.me.holding and self._hold_until_s > now else None
+        return min((due for due in (holding, self.roster.next_heard_s(now)) if due is not None), default=None)
+
+    def orders(self, now: float) -> Orders:
+        """What follows from all that came in."""
+        self.me = msgspec.structs.replace(
+            self.me,
+            holding=not self.settled or now < self._hold_until_s,
+            hears=self.roster.hears(now) if self.settled else (),
+        )
+        here = self.roster.here()
+        self._look_for_quorum(here)
+        heirs: dict[str, Spans] = {}
+        if self.settled and self.has_quorum:
+            self.claims, self._aside = self.claims or self._aside, {}
+            self._yield(here)
+            self._take(here)
+            heirs = self._inheritance(here)
+        else:
+            self.claims, self._aside = {}, self._aside or self.claims
+        condemn = tuple(
+            name
+            for name, witness in self.roster.witnesses.items()
+            if witness.gossip is Gossip.SUSPECT and name not in self._condemned and not self.roster.presence(name).here
+        )
+        self._condemned.update(condemn)
+        exchange, self._exchange = tuple(dict.fromkeys(self._exchange)), []
+        events, self._events = tuple(self._events), []
+        owned = self.owned
+        self.fresh &= owned
+        return Orders(
+            owned,
+            self.fresh,
+            self._to_publish() if self.settled else None,
+            self.roster.to_watch(),
+            heirs,
+            condemn,
+            exchange,
+            events,
+        )
+
+    def _to_publish(self) -> Standing | None:
+        me = msgspec.structs.replace(self.me, claims={epoch: spans for epoch, spans in self.claims.items() if spans})
+        if self.said is not None and msgspec.structs.replace(me, serial=self.said.serial) == self.said:
+            return None
+        self.said = msgspec.structs.replace(me, serial=me.serial + 1)
+        self.me = msgspec.structs.replace(self.me, serial=self.said.serial)
+        return self.said
+
+    def _look_for_quorum(self, here: dict[str, Witness]) -> None:
+        has = not self.terms.quorum or 2 * (len(here) + 1) > self.terms.members
+        if has is not self.has_quorum:
+            self.has_quorum = has
+            seen = f"{len(here) + 1} of {self.terms.members} members here"
+            self._say("quorum regained" if has else "quorum lost", why=seen)
+
+    def _yield(self, here: dict[str, Witness]) -> None:
+        """Give up what another claims with better right."""
+        for name, witness in here.items():
+            if witness.standing is None:
+                continue
+            lost = Spans()
+            for theirs, spans in witness.standing.claims.items():
+                for mine, own in self.claims.items():
+                    if (theirs, self.me.name) > (mine, name):
+                        lost |= own & spans
+            if lost:
+                self._release(lost)
+                self._say("handed over", name, lost, why="it claims them by a later epoch")
+
+    def _take(self, here: dict[str, Witness]) -> None:
+        everybody = {**here, self.me.name: Witness(Gossip.ALIVE, ours=True, standing=self.me)}
+        networks = Spans(
+            span for witness in everybody.values() if witness.standing for span in witness.standing.networks
+        )
+        nowhere = self.wanted - networks  # on nobody's subnet, so that no subnet is a reason against anybody
+        candidates = [
+            _candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
+        ]
+        self._release(self.owned - self.wanted)
+        incumbents = self._incumbents(here)
+        self.ballot = ballot = elect(self.terms.method, self._units, candidates, incumbents)
+        mine = ballot.owned(self.me.name)
+        for name, witness in here.items():
+            if not witness.ours and (theirs := ballot.owned(name) & self.owned):
+                self._release(theirs)
+                self._say("handed over", name, theirs, why="it is the elected owner, and makes no claims")
+        new = mine - self.owned
+        if not new:
+            return
+        for name, spans in incumbents.items():
+            if name != self.me.name and (moving := new & spans):
+                self._say("took over", name, moving, why="elected; it hands over")
+        gone = {
+            name: witness.standing.owned
+            for name, witness in self.roster.witnesses.items()
+            if name not in here and witness.standing is not None
+        }
+        rest = new - Spans(span for spans in incumbents.values() for span in spans)
+        for name, spans in gone.items():
+            if moving := rest & spans:
+                self._say("took over", name, moving, why=self.roster.presence(name).why)
+                rest -= moving
+        if rest:
+            self._say("took", spans=rest, why="nobody owned them")
+        self._claim(new)
+
+    def _eligible(self, witness: Witness) -> bool:
+        """MetalLB's order knows no claims; the balanced one needs them."""
+        return witness.standing is not None or (not witness.ours and self.terms.method is Method.METALLB)
+
+    def _incumbents(self, here: dict[str, Witness]) -> dict[str, Spans]:
+        """Who holds what: of several claims to one address, the one with the best right."""
+        claims = [(-epoch, self.me.name, spans) for epoch, spans in self.claims.items()]
+        for name, witness in here.items():
+            if witness.standing is not None:
+                claims += [(-epoch, name, spans) for epoch, spans in witness.standing.claims.items()]
+        incumbents: dict[str, Spans] = {}
+        held = Spans()
+        for _, name, spans in sorted(claims, key=lambda claim: claim[:2]):
+            incumbents[name] = incumbents.get(name, Spans()) | (spans - held)
+            held |= spans
+        return incumbents
+
+    def _inheritance(self, here: dict[str, Witness]) -> dict[str, Spans]:
+        """What is ours should one of the others fall silent."""
+        if not self.terms.inherit or self.ballot is None:
+            return {}
+        heirs = {}
+        for name, witness in here.items():
+            if witness.standing is not None and witness.standing.macs and witness.standing.claims:
+                ours = self.ballot.succession(name).heirs.get(self.me.name, NOTHING) & witness.standing.owned
+                if ours:
+                    heirs[name] = ours
+        return heirs
+
+    def _claim(self, spans: Spans) -> None:
+        """Claim by an epoch above every one that is known."""
+        known = Spans()
+        for epoch, seen in sorted(self._peak.items()):
+            if again := spans & seen:
+                self.claims[epoch + 1] = self.claims.get(epoch + 1, Spans()) | again
+                known |= again
+        if first := spans - known:
+            self.claims[1] = self.claims.get(1, Spans()) | first
+            self.fresh |= first
+        self._remember(self.claims)
+
+    def _release(self, spans: Spans) -> None:
+        if spans:
+            self.claims = {epoch: left for epoch, own in self.claims.items() if (left := own - spans)}
+
+    def _remember(self, claims: Claims) -> None:
+        """Keep the highest epoch known of each address."""
+        for epoch, spans in claims.items():
+            news = spans
+            for known, seen in list(self._peak.items()):
+                if known >= epoch:
+                    news -= seen
+                elif overlap := seen & spans:
+                    self._peak[known] = seen - overlap
+            if news:
+                self._peak[epoch] = self._peak.get(epoch, Spans()) | news
+        self._peak = {epoch: seen for epoch, seen in self._peak.items() if seen}
+
+    def _say(self, event: str, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
+        self._events.append(Event(event, member, spans, why))
+
+
+def _candidate(name: str, witness: Witness, nowhere: Spans) -> Candidate:
+    """A member as the election sees it. One that is doubted keeps what it has and is given nothing new."""
+    standing = witness.standing
+    if standing is None:
+        return Candidate(name)
+    return Candidate(
+        name,
+        weight=standing.weight,
+        preference=standing.preference,
+        drained=standing.drained,
+        unhealthy=standing.unhealthy,
+        carrier=standing.carrier,
+        networks=standing.networks | nowhere if standing.networks else None,
+        holding=standing.holding or witness.gossip is not Gossip.ALIVE,
+    )

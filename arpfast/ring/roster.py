@@ -1,0 +1,197 @@
+"""Who is here: what the gossip says of each member, put beside what the wire says. Pure; time is an argument.
+
+Gossip is safe but slow, and is itself a witness that may be cut off; the wire shows what counts, whether the member
+answers for its addresses. So neither kills alone:
+
+    gossip    the wire             here?
+    alive     -                    yes (unless it fell silent under a watch that inherits)
+    suspect   asked, no alarm      yes: it may be slow to gossip, but it answers
+    suspect   silent               no: both witnesses agree, and the ring is told so at once
+    suspect   cannot be asked      yes, until the ring calls it dead
+    dead      asked, no alarm      yes: only its gossip is cut off
+    dead      silent, or not asked no
+    dead      a member hears it    yes: by the word of a member that is here (its standing's `hears`)
+    left      -                    no: it has handed over what it could
+
+A member is asked on the wire while the ring suspects it or calls it dead, by all in a small ring and by a few in a
+large one. The watch itself is the responder's thread's.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from arpfast.ring.standing import Standing
+
+ALL_WATCH = 8
+"""In a ring of so many, every member asks a suspect; in a larger one, WATCHERS do."""
+WATCHERS = 3
+HEARD_AFTER_S = 0.3
+"""A member asked for so long without an alarm is heard: three intervals would have shown its silence long before."""
+
+
+class Gossip(StrEnum):
+    """What the gossip calls a member."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+    LEFT = "left"
+
+
+class Wire(StrEnum):
+    """What the watch on a member has shown."""
+
+    ASKED = "asked"
+    """No alarm so far."""
+    SILENT = "silent"
+    SUSPENDED = "suspended"
+    """The watch cannot tell: frames are being lost here."""
+
+
+class Witness(msgspec.Struct):
+    """One member, as the witnesses have it."""
+
+    gossip: Gossip
+    ours: bool
+    """It publishes standings; MetalLB's speakers do not."""
+    standing: Standing | None = None
+    wire: Wire | None = None
+    asked_s: float = 0.0
+    """Since when it is being asked on the wire."""
+    fallen: bool = False
+    """Silent under a watch that inherited from it; until it speaks, by standing or by wire."""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """Whether a member counts, and why."""
+
+    here: bool
+    why: str
+
+
+class Roster:
+    """All members but ourselves."""
+
+    def __init__(self, me: str) -> None:
+        """Nobody is known."""
+        self.me = me
+        self.witnesses: dict[str, Witness] = {}
+
+    def gossip(self, name: str, state: Gossip, *, ours: bool) -> None:
+        """The gossip calls `name` this now."""
+        witness = self.witnesses.get(name)
+        if witness is None:
+            self.witnesses[name] = Witness(state, ours)
+            return
+        if state is Gossip.ALIVE and witness.gossip is not Gossip.ALIVE:
+            witness.wire, witness.fallen = None, False
+        witness.gossip, witness.ours = state, ours
+
+    def standing(self, standing: Standing) -> Standing | None:
+        """Take what a member says of itself; what it said before. Older serials must be kept from here."""
+        witness = self.witnesses.get(standing.name)
+        if witness is None:
+            # Its gossip has not come yet: a standing alone makes nobody alive.
+            witness = self.witnesses[standing.name] = Witness(Gossip.DEAD, ours=True)
+        before, witness.standing = witness.standing, standing
+        witness.fallen = False
+        return before
+
+    def wire(self, name: str, wire: Wire | None, now: float) -> None:
+        """The watch on `name` shows this now; None: it is not watched."""
+        witness = self.witnesses.get(name)
+        if witness is None:
+            return
+        if witness.wire is None or wire is Wire.ASKED is not witness.wire:
+            witness.asked_s = now
+        if wire is Wire.ASKED and witness.wire is Wire.SILENT:
+            witness.fallen = False
+        witness.wire = wire
+
+    def presence(self, name: str) -> Presence:
+        """Whether the member counts now."""
+        witness = self.witnesses[name]
+        if witness.fallen:
+            return Presence(False, "fell silent on the wire")
+        match witness.gossip, witness.wire:
+            case Gossip.ALIVE, _:
+                return Presence(True, "alive")
+            case Gossip.LEFT, _:
+                return Presence(False, "left the ring")
+            case Gossip.SUSPECT, Wire.SILENT:
+                if by := self._heard_by(name):
+                    return Presence(True, f"suspected and silent here, but {by} hears it on the wire")
+                return Presence(False, "suspected by the ring, and silent on the wire")
+            case Gossip.SUSPECT, Wire.ASKED:
+                return Presence(True, "suspected by the ring, but not silent on the wire")
+            case Gossip.SUSPECT, _:
+                return Presence(True, "suspected by the ring")
+            case Gossip.DEAD, Wire.ASKED:
+                return Presence(True, "dead to the ring, but not silent on the wire")
+        if by := self._heard_by(name):
+            return Presence(True, f"dead to the ring, but {by} hears it on the wire")
+        return Presence(False, "dead")
+
+    def _heard_by(self, name: str) -> str | None:
+        """A member that is alive and hears this one on the wire."""
+        for other, witness in sorted(self.witnesses.items()):
+            heard = witness.standing is not None and name in witness.standing.hears
+            if heard and witness.gossip is Gossip.ALIVE and not witness.fallen:
+                return other
+        return None
+
+    def here(self) -> dict[str, Witness]:
+        """The members that count."""
+        return {name: witness for name, witness in self.witnesses.items() if self.presence(name).here}
+
+    def to_watch(self) -> tuple[str, ...]:
+        """Whom we are to ask on the wire now: those in doubt that claim something."""
+        doubted = [
+            name
+            for name, witness in sorted(self.witnesses.items())
+            if (witness.fallen or witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)) and _answers(witness)
+        ]
+        if not doubted:
+            return ()
+        sound = [name for name, witness in self.witnesses.items() if witness.gossip is Gossip.ALIVE and witness.ours]
+        return tuple(name for name in doubted if self.me in _watchers([*sound, self.me], name))
+
+    def hears(self, now: float) -> tuple[str, ...]:
+        """Whom the ring doubts and we hear."""
+        return tuple(
+            name
+            for name, witness in sorted(self.witnesses.items())
+            if witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)
+            and witness.wire is Wire.ASKED
+            and now - witness.asked_s >= HEARD_AFTER_S
+        )
+
+    def next_heard_s(self, now: float) -> float | None:
+        """When `hears` will say more."""
+        due = [
+            witness.asked_s + HEARD_AFTER_S
+            for witness in self.witnesses.values()
+            if witness.wire is Wire.ASKED and witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)
+        ]
+        return min((at for at in due if at > now), default=None)
+
+
+def _answers(witness: Witness) -> bool:
+    """Whether there is anything that it should answer for."""
+    return witness.standing is not None and bool(witness.standing.claims) and bool(witness.standing.macs)
+
+
+def _watchers(sound: Iterable[str], doubted: str) -> list[str]:
+    """Who of the sound members asks the doubted one: the same on each of them."""
+    names = sorted(sound)
+    if len(names) <= ALL_WATCH:
+        return names
+    return sorted(names, key=lambda name: blake2b(f"{name}#{doubted}".encode()).digest())[:WATCHERS]

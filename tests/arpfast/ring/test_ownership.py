@@ -1,0 +1,232 @@
+"""A ring of the real decisions, through deaths, freezes, cuts and returns, in virtual time."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arpfast.election import Method
+from arpfast.ring.ownership import Terms
+from arpfast.spans import Spans
+from tests.arpfast.ring.world import ALARM_S, DELAY_S, QUIET_S, SUSPECT_S, TICK_S, World
+
+ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
+ADDRESS = "192.0.2.10"
+
+
+def ring(names: str = "abc", **terms: object) -> World:
+    world = World(names, ADDRESSES, Terms(members=len(names), hold_down_s=3.0, **terms))  # type: ignore[arg-type]
+    world.run(5.0)
+    world.check_one_owner_each()
+    return world
+
+
+def owner(world: World) -> str:
+    (found,) = world.owners(ADDRESS)
+    return found
+
+
+def outage_s(world: World, at_most_s: float) -> float:
+    """How long until the address has an owner."""
+    since = world.now
+    while not world.owners(ADDRESS):
+        world.run(TICK_S)
+        assert world.now - since < at_most_s
+    return world.now - since
+
+
+def test_members_that_start_together_share_evenly() -> None:
+    world = ring()
+    assert all(3 <= share.size <= 6 for share in world.shares().values())
+
+
+@pytest.mark.parametrize("inherit", [False, True])
+def test_a_dead_owner_is_succeeded_as_soon_as_ring_and_wire_agree(inherit: bool) -> None:
+    world = ring(inherit=inherit)
+    world.hosts[owner(world)].stop()
+    soon = ALARM_S if inherit else SUSPECT_S + ALARM_S
+    assert outage_s(world, 10) <= soon + 4 * TICK_S
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+
+
+def test_a_frozen_owner_does_not_come_back_answering() -> None:
+    world = ring()
+    frozen = world.hosts[owner(world)]
+    frozen.freeze()
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    frozen.thaw()
+    until = world.now + 2.5  # then its hold-down ends, and it is given its share again
+    while world.now < until:
+        world.run(TICK_S)
+        world.check_one_owner_each()
+
+
+def test_a_short_freeze_moves_nothing() -> None:
+    world = ring()
+    before = world.shares()
+    name = owner(world)
+    world.hosts[name].freeze()
+    world.run(0.2)
+    world.hosts[name].thaw()
+    world.run(QUIET_S)
+    assert world.shares() == before
+
+
+def test_cut_gossip_with_the_wire_intact_moves_nothing() -> None:
+    world = ring()
+    before = world.shares()
+    world.hosts["a"].gossip_side = 1
+    for _ in range(600):
+        world.run(TICK_S)
+        world.check_one_owner_each()
+    assert world.shares() == before
+    world.hosts["a"].gossip_side = 0
+    world.run(QUIET_S)
+    assert world.shares() == before
+    assert {"silent on the wire", "took over"}.isdisjoint(event.event for at, _, event in world.told if at > 1005)
+
+
+def test_all_gossip_cut_with_the_wire_intact_moves_nothing() -> None:
+    world = ring()
+    before = world.shares()
+    for side, host in enumerate(world.hosts.values()):
+        host.gossip_side = side
+    world.run(20)
+    assert world.shares() == before
+
+
+@pytest.mark.parametrize("inherit", [False, True])
+def test_each_part_has_its_owner_and_one_is_left_soon_after_the_heal(inherit: bool) -> None:
+    world = ring(inherit=inherit)
+    world.hosts["a"].gossip_side = world.hosts["a"].wire_side = 1
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    world.hosts["a"].gossip_side = world.hosts["a"].wire_side = 0
+    world.run(5 * TICK_S + 2 * DELAY_S)
+    world.check_one_owner_each()
+
+
+def test_with_a_quorum_the_minority_is_silent() -> None:
+    world = ring(quorum=True)
+    alone = world.hosts["a"]
+    alone.gossip_side = alone.wire_side = 1
+    world.run(QUIET_S)
+    assert not alone.answers
+    assert {owner(world)} <= {"b", "c"}
+    alone.gossip_side = alone.wire_side = 0
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+
+
+def test_a_drained_member_hands_over_without_a_gap_and_comes_back_later() -> None:
+    world = ring()
+    name = owner(world)
+    world.hosts[name].ownership.be(drained=True)
+    world.hosts[name].turn()
+    while world.hosts[name].answers:
+        assert world.owners(ADDRESS), "make before break"
+        world.run(DELAY_S / 4)
+        assert world.now < 1006.0
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    world.hosts[name].ownership.be(drained=False)
+    world.hosts[name].turn()
+    for _ in range(200):
+        assert world.owners(ADDRESS)
+        world.run(DELAY_S)
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    assert world.hosts[name].answers
+
+
+def test_a_returning_member_takes_nothing_before_its_hold_down() -> None:
+    world = ring()
+    name = owner(world)
+    world.hosts[name].stop()
+    world.run(QUIET_S)
+    world.hosts[name].start()
+    world.run(2.5)
+    assert not world.hosts[name].answers
+    world.run(5.0)
+    assert 3 <= world.hosts[name].answers.size <= 6
+    world.check_one_owner_each()
+
+
+def test_metallbs_order_is_taken_back_at_once() -> None:
+    world = ring(method=Method.METALLB)
+    name = owner(world)
+    before = world.shares()
+    world.hosts[name].stop()
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    world.hosts[name].start()
+    world.run(QUIET_S + 3)
+    assert world.shares() == before
+
+
+def test_what_failed_its_check_moves_and_what_fails_everywhere_stays() -> None:
+    world = ring()
+    name = owner(world)
+    world.hosts[name].ownership.be(unhealthy=Spans.parse(ADDRESS))
+    world.hosts[name].turn()
+    world.run(1.0)
+    moved_to = owner(world)
+    assert moved_to != name
+    for host in world.hosts.values():
+        host.ownership.be(unhealthy=Spans.parse(ADDRESS))
+        host.turn()
+    world.run(1.0)
+    assert owner(world) == moved_to
+
+
+MISHAPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["stop", "start", "freeze", "thaw", "cut gossip", "cut all", "heal", "drain", "undrain", "wait"]
+        ),
+        st.integers(0, 3),
+        st.sampled_from([0.0, 0.01, 0.05, 0.1, 0.3, 0.5, 1.0, 3.0]),
+    ),
+    max_size=14,
+)
+
+
+def befall(world: World, mishap: str, number: int) -> None:
+    host = list(world.hosts.values())[number % len(world.hosts)]
+    match mishap:
+        case "stop" if host.live:
+            host.stop()
+        case "start" if not host.up:
+            host.start()
+        case "freeze" if host.live:
+            host.freeze()
+        case "thaw" if host.up and host.frozen:
+            host.thaw()
+        case "cut gossip":
+            host.gossip_side = number + 1
+        case "cut all":
+            host.gossip_side = host.wire_side = number + 1
+        case "heal":
+            host.gossip_side = host.wire_side = 0
+        case "drain" | "undrain" if host.live:
+            host.ownership.be(drained=mishap == "drain")
+            host.turn()
+
+
+@settings(max_examples=60, deadline=None)
+@given(MISHAPS, st.booleans(), st.sampled_from([2, 3, 4]))
+def test_whatever_befalls_them_each_part_ends_with_one_owner_of_each_address(
+    mishaps: list[tuple[str, int, float]], inherit: bool, size: int
+) -> None:
+    world = ring("abcd"[:size], inherit=inherit)
+    for mishap, number, seconds in mishaps:
+        befall(world, mishap, number)
+        world.run(seconds)
+    for host in world.hosts.values():
+        # Cut gossip with an intact wire is another promise: nothing moves, so what has moved before stays as it is.
+        host.gossip_side = host.wire_side
+        if host.up and host.frozen:
+            host.thaw()
+    world.run(2 * QUIET_S)
+    world.check_one_owner_each()
