@@ -6,6 +6,7 @@ address); each that is not ok says what to do.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from arpfast.config import Config
     from arpfast.machine import Machine
+    from arpfast.ring.settings import RingSettings
 
 Judgement = Literal["ok", "warn", "fail"]
 _NAMED_AT_MOST = 5
@@ -50,6 +52,8 @@ def examine(config: Config, machine: Machine, user: str | None = None) -> list[F
         *_on_link(config, chosen),
         *_proxied(config, machine, chosen),
         *_paths(config, machine, chosen),
+        *(local(config.addresses, machine, chosen, shared=config.ring is not None) if config.local else ()),
+        *(_ring(config.ring, machine) if config.ring else ()),
     ]
 
 
@@ -178,7 +182,7 @@ def _kernel_owned(config: Config, machine: Machine, chosen: list[Interface]) -> 
     """Two who answer for one address: the same MAC is harmless, another is a fault that neighbours will feel."""
     for owner in machine.interfaces:
         for address in owner.addresses:
-            if address.ip not in config.addresses:
+            if address.ip not in config.addresses or (config.local and owner.loopback):
                 continue
             span = Span.of(address.ip)
             name = f"address {address_of(span.version, span.first)}"
@@ -211,6 +215,20 @@ def _kernel_owned(config: Config, machine: Machine, chosen: list[Interface]) -> 
                 told = f"with arp_announce below 2 the kernel may ask its neighbours from it on {', '.join(asking)}"
                 remedy = "sysctl net.ipv4.conf.all.arp_announce=2, above all if other hosts hold the address too"
                 yield Finding(name, "warn", told, remedy)
+
+
+def _ring(ring: RingSettings, machine: Machine) -> Iterator[Finding]:
+    """Whether this host is a member, and whether strangers can be."""
+    ours = {str(address.ip) for owner in machine.interfaces for address in owner.addresses}
+    found = [member for member in ring.members if str(ip_address(member)) in ours]
+    if len(found) == 1:
+        yield Finding("ring", "ok", f"this host is {found[0]}, one of {len(ring.members)} members")
+    else:
+        told = f"{', '.join(found)} are all this host's" if found else "no address of this host is among ring.members"
+        yield Finding("ring", "fail", told, "list one address of each member, the same list on all of them")
+    if not ring.key_files:
+        told = f"the gossip on port {ring.port} is open: whoever reaches it can take part"
+        yield Finding("ring", "warn", told, "give all members the same secret in ring.key_files")
 
 
 def local(wanted: Spans, machine: Machine, chosen: list[Interface], *, shared: bool) -> Iterator[Finding]:

@@ -72,6 +72,10 @@ def _settings_options(command: Command) -> Command:
                 help="User to become when started as root.  [default: arpfast if there is one, else nobody]",
             ),
             click.option(
+                "--name", metavar="NAME", envvar="ARPFAST_NAME", show_envvar=True,
+                help="What this member of the ring is called.  [default: the host's name]",
+            ),
+            click.option(
                 "--log-format", type=_words(Format), envvar="ARPFAST_LOG_FORMAT", show_envvar=True,
                 help="Log for people or as JSON.  [default: auto]",
             ),
@@ -137,7 +141,7 @@ def cli() -> None:
 @_settings_options
 def run(
     path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
-    log_format: Format | None, control: str | None, wanted: tuple[str, ...],
+    name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Answer until told to stop.
 
@@ -151,7 +155,7 @@ def run(
     from arpfast import inforce, starting  # noqa: PLC0415
 
     try:
-        starting.run(inforce.Place(path, overrides, user))
+        starting.run(inforce.Place(path, overrides, user, name))
     except starting.CannotStart as error:
         raise click.ClickException(str(error)) from error
 
@@ -164,14 +168,14 @@ def run(
 @_json_option
 def check(
     path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
-    log_format: Format | None, control: str | None, wanted: tuple[str, ...], as_json: bool,
+    name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Say whether the settings would work on this machine, and if not, why.
 
     Takes what 'run' takes, and looks at everything that it would need: capabilities, interfaces, the user to become,
     the control socket, and who else would answer. Changes nothing. Exit status 1 if anything would fail.
     """
-    del backend
+    del backend, name
     from arpfast import machine  # noqa: PLC0415
     from arpfast.check import Finding, examine  # noqa: PLC0415
     from arpfast.config import Config, combine, load  # noqa: PLC0415
@@ -201,19 +205,21 @@ def check(
 @_daemon_options
 @_json_option
 @click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
-def status(path: str | None, control: str | None, as_json: bool, watch: bool) -> None:
-    """Show what the daemon answers, interface by interface."""
+@click.option("--ring", is_flag=True, help="Show the ring: its members, who owns what, and why.")
+def status(path: str | None, control: str | None, as_json: bool, watch: bool, ring: bool) -> None:
+    """Show what the daemon answers, interface by interface; or its ring, member by member."""
     from arpfast.control import Request  # noqa: PLC0415
 
+    table = "show_ring" if ring else "show_status"
     if not watch:
-        _show("show_status", _ask(path, control, Request("status")), as_json)
+        _show(table, _ask(path, control, Request("status")), as_json)
         return
     for result in _ask_again(path, control, Request("status")):
         if as_json:
             _print_json(result, one_line=True)
             continue
         click.clear()  # does nothing off a terminal
-        _show("show_status", result, as_json)
+        _show(table, result, as_json)
 
 
 @cli.command(short_help="Say what becomes of an address, and why.", epilog=_example("arpfast explain 192.0.2.10"))
@@ -242,6 +248,38 @@ def announce(address: str, path: str | None, control: str | None) -> None:
 
     count = _ask(path, control, Request("announce", address))["announced"]
     click.echo(f"announcing {count} address{'' if count == 1 else 'es'}")
+
+
+@cli.command(
+    short_help="Hand all addresses over to the other members of the ring.",
+    epilog=_example("arpfast drain", "arpfast drain --undo"),
+)
+@_daemon_options
+@click.option("--undo", is_flag=True, help="Take part again.")
+def drain(path: str | None, control: str | None, undo: bool) -> None:
+    """Hand all addresses over to the other members of the ring, and take none until told otherwise.
+
+    Nothing is lost on the way: who takes over answers before this member stops. It goes on answering for what no other
+    member can take.
+    """
+    from arpfast.control import Request  # noqa: PLC0415
+
+    held = _ask(path, control, Request("undrain" if undo else "drain"))["held"]
+    click.echo("taking part again" if undo else f"handing over {held} address{'' if held == 1 else 'es'}")
+
+
+@cli.command(
+    short_help="Show what happened to the ring and its addresses.",
+    epilog=_example("arpfast timeline", "arpfast timeline 192.0.2.10"),
+)
+@click.argument("address", required=False, default="")
+@_daemon_options
+@_json_option
+def timeline(address: str, path: str | None, control: str | None, as_json: bool) -> None:
+    """Show what happened to the ring, or to one address: who was suspected, silent, succeeded, and when."""
+    from arpfast.control import Request  # noqa: PLC0415
+
+    _show("show_timeline", _ask(path, control, Request("timeline", address)), as_json)
 
 
 @cli.command(

@@ -21,7 +21,8 @@ import msgspec.inspect
 from msgspec import Meta, field
 
 from arpfast.decode import BAD, Reader, decode, describe
-from arpfast.health import Endpoint, Program, Url
+from arpfast.health import Check, Endpoint, Program, Url
+from arpfast.ring.settings import RingSettings  # noqa: TC001 (msgspec reads the annotations)
 from arpfast.seconds import Seconds
 from arpfast.spans import Span, Spans
 from arpfast.yamltree import SIZE_MAX, Mapping, Node, Problem, Scalar, Sequence, Unreadable, parse
@@ -37,6 +38,7 @@ Conflict = Literal["defend", "yield", "report"]
 Backend = Literal["auto", "raw"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "human", "json"]
+Local = Literal["lo", "owner"]
 
 
 class ConfigError(Exception):
@@ -169,6 +171,23 @@ class Config(msgspec.Struct, frozen=True):
         ),
     ] = "defend"
     rate_limit: Annotated[RateLimit | None, Meta(description="Limits on answers; without it there are none.")] = None
+    ring: Annotated[
+        RingSettings | None,
+        Meta(description="Other hosts that answer for the same addresses, one for each, and succeed one another."),
+    ] = None
+    checks: Annotated[
+        tuple[Check, ...], Meta(description="What must work on this host for it to own some addresses of the ring.")
+    ] = ()
+    on_change: Annotated[
+        tuple[Hook, ...], Meta(description="Commands that are told when an address or a member of the ring changes.")
+    ] = ()
+    local: Annotated[
+        Local | None,
+        Meta(
+            description="Have the kernel take what arrives for the own addresses: they are put on "
+            "lo, on all members (lo) or on their owner only (owner)."
+        ),
+    ] = None
     control: Annotated[
         str,
         Meta(
@@ -226,6 +245,14 @@ def read(source: bytes, name: str) -> Config:
     if problems:
         raise ConfigError(name, problems)
     assert isinstance(config, Config)
+    if config.ring is not None:
+        for member in config.ring.members:
+            if ip_address(member) in config.addresses:
+                problem = f"expected addresses that no host has, but {member} is a member of the ring"
+                raise ConfigError(name, [Problem(0, "addresses", problem)])
+    elif config.checks:
+        problem = "expected a ring as well: without another member there is nowhere to go"
+        raise ConfigError(name, [Problem(0, "checks", problem)])
     return config
 
 

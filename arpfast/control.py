@@ -38,7 +38,7 @@ DEADLINE_S = 5.0
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a client asks."""
 
-    command: Literal["status", "explain", "announce", "reload"]
+    command: Literal["status", "explain", "announce", "reload", "drain", "undrain", "timeline"]
     address: str = ""
 
 

@@ -21,17 +21,21 @@ from arpfast.announcer import Announcer, Event, Phase
 from arpfast.control import Refused
 from arpfast.desk import Desk
 from arpfast.inforce import limit, wish
-from arpfast.interfaces import Watch
+from arpfast.interfaces import Choice, Watch
+from arpfast.local import Local, mark
 from arpfast.notify import Notifier
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from arpfast.bpf.programs import Filter
     from arpfast.config import Config
+    from arpfast.crossing import Fact
     from arpfast.inforce import InForce
     from arpfast.metrics import Metrics
     from arpfast.responder import Responder
+    from arpfast.ring.seat import Seat
 
 ALIVE_WITHIN_S = 2.0
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
@@ -41,13 +45,20 @@ class Daemon:
     """What runs, and what it says of itself."""
 
     def __init__(
-        self, settings: InForce, responder: Responder, log: logs.Logger, filter_: Filter | None = None
+        self,
+        settings: InForce,
+        responder: Responder,
+        log: logs.Logger,
+        filter_: Filter | None = None,
+        seat: Callable[[Daemon], Seat] | None = None,
     ) -> None:
-        """Everything is open by now; nothing is wanted yet."""
+        """Everything is open by now; nothing is wanted yet. `seat` makes the seat in the ring, if there is a ring."""
         self.settings = settings
         self.responder = responder
         self.filter = filter_
-        self.announcer = Announcer(responder, rate_per_s=settings.config.announce.rate, report=self._report)
+        self.announcer = Announcer(
+            responder, rate_per_s=settings.config.announce.rate, report=self.report, facts=self._facts
+        )
         self.started_unix_s = time.time()
         self._log = log
         self._watch = Watch()
@@ -56,6 +67,10 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._notifier = Notifier()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._local = Local(mark(settings.config.control), self.report) if settings.config.local else None
+        self._used: tuple[str, ...] | None = None
+        """The interfaces that are answered on, once they are known."""
+        self.seat = None if seat is None else seat(self)
 
     async def run(self, listening: socket.socket, serving: socket.socket | None) -> None:
         """Until told to stop. An error that nobody foresaw ends it: a supervisor restarts, a half-dead daemon lies."""
@@ -65,16 +80,24 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
         loop.set_exception_handler(self._unforeseen)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self.announcer.want(*wish(self.settings.config))
+        if self.seat is None:
+            self.announcer.want(*wish(self.settings.config))
+        else:
+            await self.seat.open()
         server = control.Server(listening, Desk(self).handle)
         metrics = self._metrics(serving)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self.announcer.run()), group.create_task(self._follow_interfaces())]
+                if self._local is not None:
+                    tasks.append(group.create_task(self._local.run()))
                 if self._notifier.watchdog_s is not None:
                     tasks.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s)))
+                if self.seat is not None:
+                    tasks.append(group.create_task(self.seat.run()))
                 await self._stop.wait()
                 self._notifier.stopping()
+                await self._leave()
                 for task in tasks:
                     task.cancel()
         finally:
@@ -83,8 +106,42 @@ class Daemon:
             if metrics is not None:
                 await metrics.close()
             self.responder.close()
+            if self._local is not None:
+                self._local.close()
             self._notifier.close()
         self._log.info("stopped")
+
+    async def _leave(self) -> None:
+        """Hand over to the other members, unless told a second time to stop."""
+        if self.seat is None:
+            return
+        self._stop.clear()
+        leaving = asyncio.create_task(self.seat.leave())
+        at_once = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((leaving, at_once), return_when=asyncio.FIRST_COMPLETED)
+        for task in (leaving, at_once):
+            task.cancel()
+        await asyncio.gather(leaving, at_once, return_exceptions=True)
+
+    def _want(self, config: Config) -> None:
+        if self.seat is None:
+            self.announcer.want(*wish(config))
+        else:
+            self.seat.want(config)
+
+    def put_on_lo(self) -> None:
+        """Have on `lo` what the settings say: all own addresses, or those that the ring has given to us."""
+        if self._local is None or self._used is None:
+            return
+        config = self.settings.config
+        if config.local == "owner" and self.seat is not None:
+            self._local.want(config.addresses & self.seat.owned, self._used)
+        else:
+            self._local.want(config.addresses, self._used, shared=self.seat is not None)
+
+    def _facts(self, facts: list[Fact]) -> None:
+        if self.seat is not None:
+            self.seat.facts(facts)
 
     def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error that nobody waits for, such as in what a client asked: told, and survived."""
@@ -112,12 +169,19 @@ class Daemon:
 
         return Metrics(serving, self)
 
-    def _report(self, event: Event) -> None:
+    def report(self, event: Event) -> None:
         getattr(self._log, event.level)(event.event, **event.fields)
 
     async def _follow_interfaces(self) -> None:
         async for snapshot in self._watch:
             self.announcer.interfaces(snapshot)
+            choice = Choice(self.settings.config.interfaces)
+            used = [interface for interface in snapshot.values() if choice.refusal(interface) is None]
+            if self.seat is not None:
+                self.seat.interfaces(used)
+            if (names := tuple(interface.name for interface in used)) != self._used:
+                self._used = names
+                self.put_on_lo()
             if not self._seen:
                 await asyncio.sleep(0)  # the announcer's turn: it sets up what is there
                 self._seen = True
@@ -184,6 +248,7 @@ class Daemon:
             self.announcer.set_rate(new.announce.rate)
             self.responder.set_rates(rate_per_s=new.announce.rate, limit=limit(new))
         differences = self.settings.replace(new)
-        self.announcer.want(*wish(self.settings.config))
+        self._want(self.settings.config)
+        self.put_on_lo()
         self._log.info("settings reloaded", **differences)
         return differences

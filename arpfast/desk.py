@@ -21,6 +21,7 @@ from arpfast.spans import Span, Spans
 if TYPE_CHECKING:
     from arpfast.control import Request
     from arpfast.daemon import Daemon
+    from arpfast.ring.ring import Ring
 
 
 class Desk:
@@ -41,6 +42,10 @@ class Desk:
                 return self.announce(request.address)
             case "reload":
                 return await self._daemon.reload()
+            case "drain" | "undrain":
+                return self.drain(undo=request.command == "undrain")
+            case "timeline":
+                return self.timeline(request.address)
 
     def status(self) -> dict[str, Any]:
         """All that `arpfast status` shows."""
@@ -67,6 +72,7 @@ class Desk:
             "taken": announced.taken,
             "reloads": daemon.settings.reloads,
             "links": links,
+            "ring": None if daemon.seat is None else msgspec.to_builtins(daemon.seat.status()),
         }
 
     def _filter(self) -> dict[str, Any]:
@@ -98,7 +104,31 @@ class Desk:
                 "unix_s": time.time() - (time.monotonic_ns() - asked.monotonic_ns) / 1e9,
             }
         )
-        return {**msgspec.to_builtins(explanation), "last_asked": by}
+        told = {**msgspec.to_builtins(explanation), "last_asked": by, "ring": None, "checks": []}
+        if daemon.seat is not None:
+            told["ring"] = msgspec.to_builtins(daemon.seat.explain(address.version, int(address)))
+            told["checks"] = msgspec.to_builtins(daemon.seat.checks.explain(address.version, int(address)))
+        return told
+
+    def drain(self, *, undo: bool) -> dict[str, Any]:
+        """Hand all addresses over to the other members, or be given some again. Raises Refused without a ring."""
+        return {"draining": not undo, "held": self._ring().drain(undo=undo).size}
+
+    def timeline(self, text: str) -> list[dict[str, Any]]:
+        """The last events, or those of one address. Raises Refused without a ring."""
+        ring = self._ring()
+        if not text:
+            return [msgspec.to_builtins(moment) for moment in ring.timeline.of()]
+        try:
+            address = ip_address(text)
+        except ValueError:
+            raise Refused(f"expected a single address, not {text!r}") from None
+        return [msgspec.to_builtins(moment) for moment in ring.timeline.of((address.version, int(address)))]
+
+    def _ring(self) -> Ring:
+        if self._daemon.seat is None:
+            raise Refused("expected a ring, but the settings have none: see 'ring' in docs/configuration.md")
+        return self._daemon.seat.ring
 
     def announce(self, text: str) -> dict[str, Any]:
         """Announce what is ours of an address, range or prefix again, now. Raises Refused if nothing is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -19,15 +19,17 @@ from arpfast.config import Config, ConfigError, Overrides
 from arpfast.conflicts import ConflictPolicy
 from arpfast.control import Refused
 from arpfast.interfaces import Choice
+from arpfast.local import refusal
 from arpfast.office import AnnounceSettings
 from arpfast.probing import ProbeMode
 from arpfast.responder import RateLimit
+from arpfast.spans import NOTHING, Spans
+from arpfast.yamltree import Problem
 
-if TYPE_CHECKING:
-    from arpfast.spans import Spans
-
-FIXED = ("control", "metrics")
+FIXED = ("control", "metrics", "local")
 """Fields that a reload cannot change."""
+FIXED_IN_RING = ("port", "label", "election")
+"""Those of `ring` that it cannot; nor can it make a ring or give one up."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -38,6 +40,8 @@ class Place(msgspec.Struct, frozen=True):
     overrides: Overrides = Overrides()
     user: str | None = None
     """Whom to become when started as root; None: the first there is of `privileges.DEFAULT_USERS`."""
+    name: str | None = None
+    """Which member of the ring this is called; None: as the host is."""
 
 
 class Stale(msgspec.Struct, frozen=True):
@@ -48,8 +52,18 @@ class Stale(msgspec.Struct, frozen=True):
 
 
 def read(place: Place) -> Config:
-    """The settings as the file and the command line make them now. Raises ConfigError."""
-    return settings.combine(settings.load(place.path) if place.path else Config(), place.overrides)
+    """The settings as the file and the command line make them now, and the files that they name. Raises ConfigError."""
+    config = settings.combine(settings.load(place.path) if place.path else Config(), place.overrides)
+    if config.local and (why_not := refusal(config.addresses)):
+        raise ConfigError(place.path or "", [Problem(0, "local", why_not)])
+    if config.ring is not None and config.ring.key_files:
+        from arpfast.ring.keys import KeyFileError, load  # noqa: PLC0415 (most have no ring)
+
+        try:
+            load(config.ring)
+        except KeyFileError as error:
+            raise ConfigError(place.path or "", [Problem(0, "ring.key_files", str(error))]) from None
+    return config
 
 
 def limit(config: Config) -> RateLimit | None:
@@ -58,16 +72,31 @@ def limit(config: Config) -> RateLimit | None:
     return None if wanted is None else RateLimit(wanted.per_mac, wanted.burst, wanted.total)
 
 
-def wish(config: Config) -> tuple[list[Answer], Wish]:
-    """What the announcer is to want."""
-    answers = [Answer(config.addresses), Answer(config.proxy, proxy=True)]
+class Share(msgspec.Struct, frozen=True):
+    """What a ring has given to this host, of what its members have in common."""
+
+    owned: Spans = NOTHING
+    fresh: Spans = NOTHING
+    """Of these, what no member is known to have answered for before."""
+
+
+def wish(config: Config, share: Share | None = None) -> tuple[list[Answer], Wish]:
+    """What the announcer is to want: everything, or a share of it."""
+    own, proxy, settled, standby = config.addresses, config.proxy, NOTHING, NOTHING
+    if share is not None:
+        standby = own
+        own, proxy = own & share.owned, proxy & share.owned
+        settled = own - share.fresh
+    answers = [Answer(own - settled), Answer(proxy, proxy=True)]
+    if settled:
+        answers.append(Answer(settled, settled=True))
     announce = AnnounceSettings(
         probe=ProbeMode(config.announce.probe),
         repeat=config.announce.repeat,
         refresh_s=config.announce.refresh_s or 0.0,
         conflict=ConflictPolicy(config.conflict),
     )
-    return answers, Wish(Choice(config.interfaces), announce)
+    return answers, Wish(Choice(config.interfaces), announce, standby)
 
 
 def _carried_over(old: Spans, new: Spans) -> tuple[Spans, int, int]:
@@ -77,6 +106,14 @@ def _carried_over(old: Spans, new: Spans) -> tuple[Spans, int, int]:
     """
     added, removed = new - old, old - new
     return (old - removed) | added, added.size, removed.size
+
+
+def fixed(old: Config, new: Config) -> list[str]:
+    """The fields that differ but stay as they are until a restart."""
+    changed = [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+    if old.ring is None or new.ring is None:
+        return changed + (["ring"] if old.ring != new.ring else [])
+    return changed + [f"ring.{name}" for name in FIXED_IN_RING if getattr(old.ring, name) != getattr(new.ring, name)]
 
 
 class InForce:
@@ -112,7 +149,7 @@ class InForce:
         self.reloads["applied"] += 1
         self.stale = None
         self.loaded_unix_s = time.time()
-        self.needs_restart = sorted({*self.needs_restart, *(name for name in FIXED if name in changed)})
+        self.needs_restart = sorted({*self.needs_restart, *fixed(old, new)})
         return {
             "added": more_own + more_proxied,
             "removed": fewer_own + fewer_proxied,

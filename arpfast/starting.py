@@ -12,10 +12,11 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401 (what asyncio.to_thread would import when it is too late)
 import contextlib
 import os
+import platform
 import signal
 from typing import TYPE_CHECKING
 
-from arpfast import control, logs, privileges
+from arpfast import control, local, logs, privileges
 from arpfast.daemon import SIGNALS, Daemon
 from arpfast.inforce import InForce, Place, limit, read
 from arpfast.privileges import Capability
@@ -23,9 +24,11 @@ from arpfast.responder import Responder
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from arpfast.bpf.programs import Filter
     from arpfast.config import Config
+    from arpfast.ring.seat import Seat
 
 
 class CannotStart(Exception):  # noqa: N818
@@ -53,13 +56,23 @@ def run(place: Place) -> None:
                 from arpfast import machine, metrics  # noqa: F401, PLC0415
 
                 serving = opened.enter_context(machine.listen(config.metrics))
+            seat = _seat(config, place.name)
+            if config.local is None:
+                local.clear(local.mark(config.control))  # what a run before this one may have left
             filter_ = _filter(config, log)
             kept = {Capability.NET_RAW}
             if filter_ is not None:
                 opened.callback(filter_.close)
                 kept.add(Capability.BPF)  # a new table is a new map
+            if config.local:
+                kept.add(Capability.NET_ADMIN)
             responder = opened.enter_context(
-                Responder(rate_per_s=config.announce.rate, limit=limit(config), filter=filter_)
+                Responder(
+                    rate_per_s=config.announce.rate,
+                    limit=limit(config),
+                    filter=filter_,
+                    fifo=config.ring is not None,  # who watches others must not be late
+                )
             )
             if account is not None and account.uid != 0:
                 privileges.drop(account, kept)
@@ -68,8 +81,51 @@ def run(place: Place) -> None:
             responder.start()
         except (OSError, privileges.NoSuchUser) as error:
             raise CannotStart(_said(error)) from error
-        daemon = Daemon(InForce(place, config), responder, log, filter_)
-        asyncio.run(daemon.run(listening, serving))
+        try:
+            asyncio.run(_serve(InForce(place, config), responder, log, filter_, listening, serving, seat))
+        except OSError as error:  # what goes wrong once it runs comes in a group
+            raise CannotStart(_said(error)) from error
+
+
+async def _serve(
+    settings: InForce,
+    responder: Responder,
+    log: logs.Logger,
+    filter_: Filter | None,
+    listening: socket.socket,
+    serving: socket.socket | None,
+    seat: Callable[[Daemon], Seat] | None,
+) -> None:
+    await Daemon(settings, responder, log, filter_, seat).run(listening, serving)
+
+
+def _seat(config: Config, name: str | None) -> Callable[[Daemon], Seat] | None:
+    """What makes this host's seat in the ring, if there is a ring. Raises OSError if the host is no member."""
+    if config.ring is None:
+        return None
+    from arpfast.gossip.keys import Keyring  # noqa: PLC0415 (most have no ring)
+    from arpfast.ring.keys import load  # noqa: PLC0415
+    from arpfast.ring.seat import Seat  # noqa: PLC0415
+    from arpfast.ring.settings import own_address  # noqa: PLC0415
+
+    address, keys = own_address(config.ring.members), load(config.ring)
+    if keys:
+        Keyring(keys)  # loads the library while it can be read
+    name = name or platform.node()
+
+    def make(daemon: Daemon) -> Seat:
+        return Seat(
+            name,
+            address,
+            config,
+            keys,
+            announcer=daemon.announcer,
+            responder=daemon.responder,
+            report=daemon.report,
+            changed=daemon.put_on_lo,
+        )
+
+    return make
 
 
 def _said(error: Exception) -> str:

@@ -155,8 +155,61 @@ def show_explanation(told: dict[str, Any]) -> None:
         rows.append((link["interface"], _styled(link["phase"]), since, Text(why), ", ".join(confirmed)))
     if rows:
         console.print(_table(["interface", "phase", "since", "why", "confirmed by"], rows))
+    if (ring := told["ring"]) is not None:
+        owner = "nobody" if ring["owner"] is None else f"{ring['owner']}{' (this member)' if ring['ours'] else ''}"
+        console.print(Text(f"owned by {owner}, epoch {ring['epoch']}"))
+        turns = [
+            ("" if one["turn"] is None else str(one["turn"] + 1), one["member"], one["why"])
+            for one in ring["succession"]
+        ]
+        console.print(_table(["turn", "member", "why"], turns))
+    for check in told["checks"]:
+        console.print(
+            Text(f"check {check['check']}: {check['state']}{check['last_failure'] and ', ' + check['last_failure']}")
+        )
     for link in links:
         for one in link["conflicts"]:
             text = f"conflict on {link['interface']}: {one['mac']} used it in {one['frames']} frames, "
             text += f"last {_ago(one['last_unix_s'])}; defended {one['defended']} times"
             console.print(Text(text, style="red"))
+
+
+def show_ring(status: dict[str, Any]) -> None:
+    """The members of the ring, as this one sees them."""
+    console = _console()
+    ring = status["ring"]
+    if ring is None:
+        console.print(Text("no ring: this host answers alone; see 'ring' in docs/configuration.md"))
+        return
+    here = sum(member["here"] for member in ring["members"])
+    told = f"{here} of {len(ring['members'])} members here, election {ring['election']}, profile {ring['profile']}"
+    console.print(Text(told))
+    if not ring["settled"]:
+        console.print(Text("this member stands aside until it has heard the others", style="yellow"))
+    if not ring["quorum"]:
+        console.print(Text("less than a quorum: nothing is answered", style="red"))
+    if ring["unowned"]:
+        console.print(Text(f"owned by nobody: {ring['unowned']}", style="red"))
+    rows = []
+    for member in ring["members"]:
+        marks = [word for word in ("drained", "holding") if member[word]]
+        rows.append(
+            (
+                Text(member["name"], style="bold" if member["me"] else ""),
+                Text(member["gossip"], style="green" if member["here"] else "red"),
+                Text("; ".join([member["why"], *marks])),
+                _count(member["owned"]),
+                Text(member["addresses"]),
+            )
+        )
+    console.print(_table(["member", "", "why", "owns", "addresses"], rows, right=["owns"]))
+
+
+def show_timeline(moments: Sequence[dict[str, Any]]) -> None:
+    """What happened, in order."""
+    console = _console()
+    rows = []
+    for moment in moments:
+        at = time.strftime("%H:%M:%S", time.localtime(moment["unix_s"])) + f".{int(moment['unix_s'] % 1 * 1000):03}"
+        rows.append((at, moment["event"], moment["member"], Text(moment["addresses"]), Text(moment["why"])))
+    console.print(_table(["time", "event", "member", "addresses", "why"], rows))

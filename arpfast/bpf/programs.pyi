@@ -4,6 +4,9 @@ from arpfast.answer import Table
 from arpfast.bpf.statistics import FilterStatistics
 from arpfast.crossing import RateLimit
 
+class Slots:
+    def __new__(cls, tables: int) -> Self: ...
+
 class Guard:
     def __new__(cls, program: int, *, classify: bool = False) -> Self: ...
     def attach(self, ifindex: int) -> None: ...

@@ -10,6 +10,7 @@ from arpfast.config import Config, Listen, RateLimit
 from arpfast.interfaces import Interface
 from arpfast.machine import Machine
 from arpfast.privileges import Account, Capability
+from arpfast.ring.settings import RingSettings
 from arpfast.spans import Spans
 
 ETH0 = Interface(
@@ -177,3 +178,19 @@ def test_the_guard_matters_where_there_is_a_limit() -> None:
     told = {one.check: one for one in examine(limited, without)}["guard"]
     assert "CAP_NET_ADMIN" in told.remedy
     assert {one.check: one for one in examine(limited, GOOD)}["guard"].remedy == ""
+
+
+def test_a_ring_needs_this_host_among_its_members_and_a_secret() -> None:
+    ring = RingSettings(members=("192.0.2.1", "192.0.2.2"), key_files=("/etc/arpfast/ring.key",))
+    assert said(examine(config(ring=ring), machine()), "ring") == [
+        ("ok", "this host is 192.0.2.1, one of 2 members"),
+    ]
+    strangers = RingSettings(members=("192.0.2.2", "192.0.2.3"))
+    assert said(examine(config(ring=strangers), machine()), "ring") == [
+        ("fail", "no address of this host is among ring.members"),
+        ("warn", "the gossip on port 7946 is open: whoever reaches it can take part"),
+    ]
+
+
+def said(findings: list[Finding], check: str) -> list[tuple[str, str]]:
+    return [(one.judgement, one.told) for one in findings if one.check == check]

@@ -17,7 +17,7 @@ from arpfast.seconds import Seconds
 from arpfast.spans import Spans
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "arpfast.yaml"
-MANUAL = Path(__file__).parents[2] / "docs" / "configuration.md"
+MANUALS = [Path(__file__).parents[2] / "docs" / f"{name}.md" for name in ("configuration", "ring", "services")]
 
 
 def read(text: str) -> Config:
@@ -303,9 +303,9 @@ def test_schema_is_json_and_a_schema() -> None:
 
 
 def _documented() -> list[tuple[str, str]]:
-    blocks = MANUAL.read_text().split("```yaml\n")[1:]
+    blocks = [block for manual in MANUALS for block in manual.read_text().split("```yaml\n")[1:]]
     return [("deploy/arpfast.yaml", EXAMPLE.read_text())] + [
-        (f"docs/configuration.md, example {at}", block.partition("```")[0]) for at, block in enumerate(blocks, 1)
+        (f"the documents, example {at}", block.partition("```")[0]) for at, block in enumerate(blocks, 1)
     ]
 
 
@@ -316,7 +316,7 @@ def test_documented_examples_are_accepted_by_parser_and_schema(name: str, text: 
 
 
 def test_every_key_is_documented() -> None:
-    manual = MANUAL.read_text()
+    manual = "".join(manual.read_text() for manual in MANUALS)
     assert [key for key in _keys(schema()) if f"`{key}`" not in manual] == []
 
 

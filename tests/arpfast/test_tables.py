@@ -23,6 +23,7 @@ ABSENT: dict[str, Any] = {
 }  # fmt: skip
 EXPLANATION: dict[str, Any] = {
     "address": "192.0.2.1", "wanted": True, "proxied": False, "kernel_interfaces": [], "last_asked": None,
+    "ring": None, "checks": [],
     "links": [ABSENT, {**ABSENT, "interface": "eth0", "phase": "taken", "why": "02:00 uses it", "retry_in_s": 61.0}],
 }  # fmt: skip
 

@@ -1,0 +1,344 @@
+"""The ring with its sockets and its clock: the shell around `Ownership`, which has all the rules.
+
+    gossip/node.py --members, standings-->                --answers--> announcer --> responder
+    responder's thread --facts---------->   Ownership     --watches, heirs, members--> responder
+    interfaces.py, checks, drain ------->                 --standing, condemn, exchange--> gossip/node.py
+
+Every input wakes one turn, on the event loop. A turn is carried out in this order: what to answer (in the same turn,
+before anybody is told), the watches, then the standing. So nobody hears of a claim that is not answered yet, and who
+hands over stops only once it has heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from arpfast.crossing import FactKind
+from arpfast.election import Method
+from arpfast.ring.ownership import Event, Orders, Ownership, Terms
+from arpfast.ring.roster import Gossip, Witness
+from arpfast.ring.standing import META, Standing, decode, decode_all, encode, encode_all
+from arpfast.ring.timeline import Timeline
+from arpfast.spans import NOTHING, Span, Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from arpfast.crossing import Fact
+    from arpfast.gossip.members import Member, State
+    from arpfast.gossip.node import Node
+    from arpfast.interfaces import Interface
+    from arpfast.ring.settings import RingSettings
+    from arpfast.ring.watching import Watching
+
+SETTLE_S, LOOK_S = 3.0, 0.01
+"""How long at most a member that starts, or stood aside, waits for the others' word; how often it looks."""
+BROADCAST_AT_MOST = 1200
+"""A longer standing does not fit a packet of the gossip: it is sent to each member over a stream."""
+CONFLICT_EVERY_S = 60.0
+DIRECT_AT_MOST = 32
+"""In a ring of so many, a standing is also sent to every member directly; gossip alone takes a few intervals."""
+STANDING = b"\x01"
+"""How a user message of ours begins; others are passed over."""
+
+
+def terms(settings: RingSettings) -> Terms:
+    """The rules that the settings make."""
+    return Terms(
+        Method(settings.election),
+        settings.quorum,
+        len(settings.members),
+        settings.hold_down_s,
+        inherit=settings.profile == "fast",
+    )
+
+
+def _can_be_heard(witness: Witness) -> bool:
+    """Whether it is there, and has something to say."""
+    return witness.ours and witness.gossip is Gossip.ALIVE
+
+
+class Ring:
+    """One member of a ring, as its `Listener` and as the daemon's part."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: RingSettings,
+        *,
+        answer: Callable[[Spans, Spans], None],
+        watching: Watching,
+        report: Callable[[Event], None],
+    ) -> None:
+        """`answer` is told what to answer for, and what of that to probe first, and has it done before it returns;
+        `report` is told what a person may want to know.
+        """
+        self.settings = settings
+        self.timeline = Timeline()
+        self.ownership = Ownership(Standing(name, int(time.time() * 1000), weight=settings.weight), terms(settings))
+        self.node: Node | None = None
+        self.draining = False
+        self._answer, self._watching, self._report = answer, watching, report
+        self._macs: dict[bytes, str] = {}
+        self._turning = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._handed_over = asyncio.Event()
+        self._looked = asyncio.Event()
+        """The interfaces are known."""
+        self._merges = 0
+        self._conflict_s = float("-inf")
+        self.others: dict[str, str] = {}
+        """The addresses of the other configured members, by how the gossip writes them."""
+        self.share = NOTHING, NOTHING
+        """What we own, and what of that was nobody's before."""
+        self.counts = {"turns": 0, "refused": 0, "published": 0, "frozen": 0, "inherited": 0}
+
+    # -- the daemon's side -------------------------------------------------------------------------------------------
+
+    async def run(self, node: Node) -> None:
+        """Take part by way of `node`, which is open, until cancelled."""
+        self.node = node
+        for member in node.members():
+            self.changed(member, None)
+        self._settle_again()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.node = None
+            if self._settling is not None:
+                self._settling.cancel()
+            if self._deadline is not None:
+                self._deadline.cancel()
+
+    def want(self, own: Spans, proxied: Spans, settings: RingSettings) -> None:
+        """Replace what the ring answers for and how."""
+        self.settings = settings
+        self.ownership.terms = terms(settings)
+        self.ownership.want(own, proxied)
+        self.ownership.be(weight=settings.weight)
+        self.wake()
+
+    def interfaces(self, used: Iterable[Interface]) -> None:
+        """Replace the picture of the interfaces in use."""
+        interfaces = list(used)
+        carrier = any(interface.carrier for interface in interfaces)
+        networks = Spans(
+            Span(network.version, int(network[0]), int(network[-1]))
+            for interface in interfaces
+            for network in (address.network for address in interface.addresses)
+            if not network.is_link_local
+        )
+        if self.ownership.me.carrier and not carrier and self.ownership.settled:
+            self.ownership.stand_aside("no interface has a carrier")
+        elif carrier and not self.ownership.me.carrier:
+            self._settle_again()
+        self.ownership.be(
+            carrier=carrier, macs=tuple(sorted(interface.mac for interface in interfaces)), networks=networks
+        )
+        self._watching.interfaces(interfaces)
+        self._looked.set()
+        self.wake()
+
+    def unhealthy(self, spans: Spans) -> None:
+        """Replace what the health checks say cannot be served here."""
+        self.ownership.be(unhealthy=spans)
+        self.wake()
+
+    def drain(self, *, undo: bool = False) -> Spans:
+        """Hand everything over, or stop doing so; what is still held."""
+        self.draining = not undo
+        self.ownership.be(drained=self.draining)
+        self._note("draining" if self.draining else "drain undone", spans=self.ownership.owned)
+        self.wake()
+        return self.ownership.owned
+
+    async def leave(self, within_s: float) -> None:
+        """Hand over what others can take, then leave the ring; not later than `within_s` from now."""
+        until_s = time.monotonic() + within_s
+        self.drain()
+        await asyncio.sleep(0)
+        while (held := self.ownership.to_hand_over()) and time.monotonic() < until_s:
+            self._handed_over.clear()
+            try:
+                await asyncio.wait_for(self._handed_over.wait(), until_s - time.monotonic())
+            except TimeoutError:
+                self._note("left with addresses in hand", spans=held, why="nobody took them in time")
+        if self.node is not None:
+            await self.node.leave(max(0.1, min(1.0, until_s - time.monotonic())))
+
+    def facts(self, facts: list[Fact]) -> None:
+        """What the responder's thread has told."""
+        now = time.monotonic()
+        news = False
+        for fact in facts:
+            match fact.kind:
+                case FactKind.FROZEN:
+                    self.counts["frozen"] += 1
+                    self.ownership.stand_aside(f"it stood still for {fact.span_ns / 1e9:.3f} s")
+                    self._settle_again()
+                    news = True
+                case FactKind.RIVAL:
+                    name = self._macs.get(fact.mac)
+                    if name is not None:
+                        self.ownership.rival(name, Spans([Span(fact.version, fact.address, fact.address)]))
+                        news = True
+                case _:
+                    told = self._watching.fact(fact)
+                    if told is not None:
+                        name, inherited = told
+                        if inherited:
+                            self.counts["inherited"] += 1
+                            self.ownership.inherited(name, inherited)
+                        self.ownership.wire(name, self._watching.shown(name), now)
+                        news = True
+        if news:
+            self.turn()
+
+    # -- the gossip's side (`Listener`) ------------------------------------------------------------------------------
+
+    def changed(self, member: Member, _before: State | None, /) -> None:
+        """The gossip has changed its mind about a member."""
+        if member.name == self.ownership.me.name:
+            return
+        self.ownership.gossip(member.name, Gossip[member.state.name], ours=member.meta.startswith(META))
+        self.wake()
+
+    def heard(self, payload: bytes) -> None:
+        """A user message came."""
+        if not payload.startswith(STANDING):
+            return
+        try:
+            standing = decode(payload[len(STANDING) :])
+        except ValueError:
+            self.counts["refused"] += 1
+            return
+        if self.ownership.standing(standing):
+            if self.node is not None:
+                self.node.broadcast(standing.name, payload)
+            self.turn()
+
+    def state(self) -> bytes:
+        """All standings that we know, for an exchange."""
+        return encode_all(self.ownership.standings())
+
+    def conflict(self, member: Member, address: str, port: int) -> None:
+        """Another host claims the name of a member: two hosts must not have one name."""
+        now = time.monotonic()
+        if now - self._conflict_s > CONFLICT_EVERY_S:
+            self._conflict_s = now
+            self._note("name claimed twice", member=member.name, why=f"{address} port {port} claims it as well")
+
+    def merge(self, state: bytes, join: bool) -> None:
+        """All standings that the other side knows."""
+        del join
+        self._merges += 1
+        news = [self.ownership.standing(standing) for standing in decode_all(state)]
+        if any(news):
+            self.wake()
+
+    # -- turns -------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have a turn soon."""
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Carry out what follows from what came in."""
+        self._turning = False
+        self.counts["turns"] += 1
+        now = time.monotonic()
+        orders = self.ownership.orders(now)
+        self._carry_out(orders)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if (due := self.ownership.next_deadline(now)) is not None:
+            self._deadline = asyncio.get_running_loop().call_later(max(0.0, due - now), self.turn)
+        if not self.ownership.to_hand_over():
+            self._handed_over.set()
+
+    def _carry_out(self, orders: Orders) -> None:
+        if (share := (orders.answers, orders.fresh)) != self.share:
+            self.share = share
+            self._answer(*share)
+        standings = self.ownership.standings()
+        self._macs = {mac: name for name, standing in standings.items() for mac in standing.macs}
+        self._watching.want(orders.watch, orders.heirs, standings)
+        self._see(orders.watch)
+        for event in orders.events:
+            self._note(event.event, member=event.member, spans=event.spans, why=event.why)
+        node = self.node
+        if node is None:
+            return
+        if orders.standing is not None:
+            self._publish(node, orders.standing)
+        for name in orders.condemn:
+            node.condemn(name)
+        for name in orders.exchange:
+            node.exchange(name)
+
+    def _see(self, watched: tuple[str, ...]) -> None:
+        """Let the rules know which doubted members are watched by now."""
+        now = time.monotonic()
+        for name, witness in self.ownership.roster.witnesses.items():
+            shown = self._watching.shown(name) if name in watched else None
+            if shown is not witness.wire:
+                self.ownership.wire(name, shown, now)
+                self.wake()
+
+    def _publish(self, node: Node, standing: Standing) -> None:
+        self.counts["published"] += 1
+        payload = STANDING + encode(standing)
+        others = [name for name, witness in self.ownership.roster.witnesses.items() if witness.ours]
+        if len(payload) <= BROADCAST_AT_MOST:
+            node.broadcast(standing.name, payload)
+        if len(payload) > BROADCAST_AT_MOST or len(others) <= DIRECT_AT_MOST:
+            node.send(payload, *others)
+
+    def _settle_again(self) -> None:
+        if self.node is not None:
+            if self._settling is not None:
+                self._settling.cancel()
+            self._settling = asyncio.create_task(self._settle(self.node))
+
+    async def _settle(self, node: Node) -> None:
+        """Hear everybody who can be reached, then take part."""
+        await self._looked.wait()
+        merges = self._merges
+        living = [name for name, witness in self.ownership.roster.witnesses.items() if _can_be_heard(witness)]
+        for name in living:
+            node.exchange(name)
+        until_s = time.monotonic() + SETTLE_S
+        while self._merges - merges < len(living) or not self._everybody_heard(node):
+            if time.monotonic() > until_s:
+                unheard = [f"{missing.target}: {missing.why}" for missing in node.missing()]
+                self._note("not everybody could be heard", why="; ".join(unheard) or f"within {SETTLE_S:g} s")
+                break
+            await asyncio.sleep(LOOK_S)
+        if not self.ownership.me.carrier:
+            return
+        self.ownership.settle(time.monotonic())
+        self.turn()
+        self._watching.resume()
+
+    def _everybody_heard(self, node: Node) -> bool:
+        """Whether every configured member has joined and told its standing, or cannot be reached."""
+        waited_for = {missing.target for missing in node.missing()}
+        members = {member.address: member.name for member in node.members()}
+        witnesses = self.ownership.roster.witnesses
+        for target, address in self.others.items():
+            if target in waited_for:
+                continue
+            witness = witnesses.get(members.get(address, ""))
+            if witness is None or (_can_be_heard(witness) and witness.standing is None):
+                return False
+        return True
+
+    def _note(self, event: str, *, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
+        self.timeline.note(time.time(), event, member=member, spans=spans, why=why)
+        self._report(Event(event, member, spans, why))

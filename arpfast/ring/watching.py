@@ -1,0 +1,152 @@
+"""The watches on other members: which to have, and what the thread's facts about them mean. No rules of the ring here.
+
+A member is watched on every interface that shares a network with it, by every hardware address that it may answer with
+there; it is silent only if all of these watches are. The question is for an address that it claims.
+
+`default`: three intervals of 20 ms, only while the ring doubts a member. `fast`: heirs watch at that pace all the time,
+and where one watch says it all, it carries an estate: what to answer and whom to tell, so that the thread can begin
+without Python.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arpfast.answer import Table
+from arpfast.crossing import Estate, FactKind, Message, MessageKind, Watch
+from arpfast.probing import PROBED_AT_MOST
+from arpfast.ring.roster import Wire
+from arpfast.spans import NOTHING, Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from arpfast.crossing import Fact
+    from arpfast.interfaces import Interface
+    from arpfast.responder import Responder
+    from arpfast.ring.standing import Standing
+    from arpfast.spans import Version
+
+INTERVAL_MS, MISSES = 20.0, 3
+LEASE_MS = {"default": 250.0, "fast": 60.0}
+"""A host that stood still for so long may have been succeeded: the ring needs longer to suspect it, and a watch of the
+profile just as long to alarm."""
+
+Key = tuple[int, "Version", int, bytes]
+"""ifindex, version, address, MAC: how a fact names its watch."""
+
+
+class Watching:
+    """The watches of one member."""
+
+    def __init__(self, responder: Responder, profile: str) -> None:
+        """Nobody is watched."""
+        self._responder = responder
+        self._profile = profile
+        self._interfaces: dict[int, Interface] = {}
+        self._watches: dict[Key, tuple[str, Watch]] = {}
+        self._wire: dict[Key, Wire] = {}
+        self._estates: dict[str, Spans] = {}
+        self._members: frozenset[bytes] = frozenset()
+        self._wanted: tuple[object, ...] = ()
+        responder.set_lease(LEASE_MS[profile])
+
+    def profile(self, profile: str) -> None:
+        """Replace the profile."""
+        if profile != self._profile:
+            self._profile = profile
+            self._responder.set_lease(LEASE_MS[profile])
+
+    def resume(self) -> None:
+        """Have the thread answer again after a freeze; what it is to answer must be right by now."""
+        self._responder.resume()
+
+    def interfaces(self, used: Iterable[Interface]) -> None:
+        """Replace the interfaces in use."""
+        self._interfaces = {interface.index: interface for interface in used}
+
+    def want(self, watch: Sequence[str], heirs: Mapping[str, Spans], standings: Mapping[str, Standing]) -> None:
+        """Watch these members, and inherit this from those; tell the thread whom its rivals are."""
+        members = frozenset(mac for standing in standings.values() for mac in standing.macs)
+        ours = frozenset(interface.mac for interface in self._interfaces.values())
+        if members - ours != self._members:
+            self._members = members - ours
+            self._responder.set_members(self._members)
+        names = tuple(dict.fromkeys((*watch, *heirs)))
+        wanted = (names, dict(heirs), {n: standings[n] for n in names if n in standings}, dict(self._interfaces))
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        before, self._watches = self._watches, {}
+        for name in names:
+            if name in standings:
+                for made in self._made(standings[name], heirs.get(name, NOTHING)):
+                    self._watches[made.ifindex, made.version, made.address, made.mac] = name, made
+        self._estates = dict(heirs)
+        self._wire = {key: self._wire.get(key, Wire.ASKED) for key in self._watches}
+        if before != self._watches:
+            self._responder.set_watches(tuple(made for _, made in self._watches.values()))
+
+    def shown(self, name: str) -> Wire | None:
+        """What the watches on a member show together; None if there is none."""
+        shown = {self._wire[key] for key, (of, _) in self._watches.items() if of == name}
+        return next((wire for wire in (Wire.ASKED, Wire.SUSPENDED, Wire.SILENT) if wire in shown), None)
+
+    def fact(self, fact: Fact) -> tuple[str, Spans] | None:
+        """Take a fact: whom it is about, and what was inherited from it. None if it is about no watch of ours."""
+        key = (fact.ifindex, fact.version, fact.address, fact.mac)
+        if key not in self._watches:
+            return None
+        name, _ = self._watches[key]
+        match fact.kind:
+            case FactKind.SILENT | FactKind.INHERITED:
+                self._wire[key] = Wire.SILENT
+            case FactKind.SPOKE | FactKind.RESUMED:
+                self._wire[key] = Wire.ASKED
+            case FactKind.SUSPENDED:
+                self._wire[key] = Wire.SUSPENDED
+            case _:
+                return None
+        inherited = self._estates.get(name, NOTHING) if fact.kind is FactKind.INHERITED else NOTHING
+        return name, inherited
+
+    def _made(self, standing: Standing, inheritance: Spans) -> list[Watch]:
+        asked = self._asked(standing)
+        if asked is None:
+            return []
+        version, address = asked
+        pairs = [
+            (interface.index, mac)
+            for interface in self._shared(standing)
+            if version == 4 or interface.link_local is not None
+            for mac in standing.macs
+        ]
+        # The thread acts on one watch; where it takes several to know, the rules have to put them together.
+        estate = self._estate(inheritance) if inheritance and len(pairs) == 1 else None
+        return [Watch(index, version, address, mac, INTERVAL_MS, MISSES, estate) for index, mac in pairs]
+
+    @staticmethod
+    def _asked(standing: Standing) -> tuple[Version, int] | None:
+        """An address that it claims, of IPv4 if there is one."""
+        owned = standing.owned
+        return next(((span.version, span.first) for span in owned), None)
+
+    def _shared(self, standing: Standing) -> list[Interface]:
+        """Our interfaces on a network of its own; all of them if there is none, or nothing is known of its networks."""
+        usable = [interface for interface in self._interfaces.values() if interface.carrier]
+        shared = [i for i in usable if any(address.ip in standing.networks for address in i.addresses)]
+        return shared or usable
+
+    def _estate(self, inheritance: Spans) -> Estate:
+        table = Table(inheritance)
+        messages: list[Message] = []
+        spans = [span for span in inheritance if span.size <= PROBED_AT_MOST]
+        for index, interface in self._interfaces.items():
+            for gateway in interface.gateways:
+                messages += (
+                    Message(MessageKind.ASK, index, span, int(gateway))
+                    for span in spans
+                    if span.version == gateway.version
+                )
+        messages += (Message(MessageKind.ANNOUNCE, index, span) for index in self._interfaces for span in spans)
+        return Estate(tuple((index, table) for index in self._interfaces), tuple(messages))
