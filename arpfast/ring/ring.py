@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from arpfast.ring.settings import RingSettings
     from arpfast.ring.watching import Watching
 
-SETTLE_S, LOOK_S = 3.0, 0.01
-"""How long at most a member that starts, or stood aside, waits for the others' word; how often it looks."""
+SETTLE_S, SETTLE_AGAIN_S = 3.0, 1.0
+"""How long at most a member that starts, or stood aside, waits for the others' word."""
+ASK_AGAIN_S, LOOK_S = 0.25, 0.01
 BROADCAST_AT_MOST = 1200
 """A longer standing does not fit a packet of the gossip: it is sent to each member over a stream."""
 CONFLICT_EVERY_S = 60.0
@@ -53,6 +54,11 @@ def terms(settings: RingSettings) -> Terms:
         settings.hold_down_s,
         inherit=settings.profile == "fast",
     )
+
+
+def _may_be_there(witness: Witness) -> bool:
+    """Whether it could answer, whatever the gossip believes."""
+    return witness.ours and witness.gossip is not Gossip.LEFT
 
 
 def _can_be_heard(witness: Witness) -> bool:
@@ -307,18 +313,28 @@ class Ring:
             self._settling = asyncio.create_task(self._settle(self.node))
 
     async def _settle(self, node: Node) -> None:
-        """Hear everybody who can be reached, then take part."""
+        """Hear everybody who can be reached, then take part. Who was cut off or frozen does not know who that is: it
+        asks also those whom it believes dead.
+        """
         await self._looked.wait()
-        merges = self._merges
-        living = [name for name, witness in self.ownership.roster.witnesses.items() if _can_be_heard(witness)]
-        for name in living:
+        merges, names = (
+            self._merges,
+            [name for name, witness in self.ownership.roster.witnesses.items() if witness.ours],
+        )
+        begun_s = asked_s = time.monotonic()
+        within_s = SETTLE_AGAIN_S if names else SETTLE_S
+        for name in names:
             node.exchange(name)
-        until_s = time.monotonic() + SETTLE_S
-        while self._merges - merges < len(living) or not self._everybody_heard(node):
-            if time.monotonic() > until_s:
+        while self._merges - merges < len(names) or not self._everybody_heard(node):
+            now = time.monotonic()
+            if now - begun_s > within_s:
                 unheard = [f"{missing.target}: {missing.why}" for missing in node.missing()]
-                self._note("not everybody could be heard", why="; ".join(unheard) or f"within {SETTLE_S:g} s")
+                self._note("not everybody could be heard", why="; ".join(unheard) or f"within {within_s:g} s")
                 break
+            if now - asked_s > ASK_AGAIN_S:
+                asked_s = now
+                for name in names:
+                    node.exchange(name)
             await asyncio.sleep(LOOK_S)
         if not self.ownership.me.carrier:
             return
