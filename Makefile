@@ -10,7 +10,7 @@ ROUNDS ?= 5
 TRIALS ?= 30
 ONLY ?=
 
-.PHONY: build demo test test-pure fuzz bench lint format clean
+.PHONY: build demo demo-link test test-pure fuzz bench lint format clean
 build: .venv/.built
 
 define right_python
@@ -47,6 +47,9 @@ endef
 
 demo: .venv/.packages-lab .venv/.built
 	@$(PY) -m lab.demo
+
+demo-link: .venv/.packages-lab .venv/.built
+	@$(PY) -m lab.demo_link
 
 test: .venv/.packages-lab .venv/.built lint
 	@$(PY) -P -m pytest

@@ -1,4 +1,4 @@
-"""`make demo`: two hosts on a switch, one of which answers for addresses that no kernel owns.
+"""`make demo-link`: two hosts on a switch, one of which answers for addresses that no kernel owns.
 
 Nothing is staged but the network: the answerer runs the installed `arpfast` command, the neighbour is an ordinary
 Linux kernel, and a web server stands behind the addresses as it would behind a load balancer: nftables hands it what
