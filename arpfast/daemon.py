@@ -158,7 +158,9 @@ class Daemon:
         return True
 
     def ready(self) -> bool:
-        """Whether everything wanted is in force: interfaces known, nothing left to be probed."""
+        """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed."""
+        if self.seat is not None and not self.seat.ring.ownership.settled:
+            return False
         phases = self.announcer.statistics().state_totals
         return self._seen and not phases[Phase.PROBING] and not phases[Phase.WAITING]
 

@@ -109,6 +109,10 @@ class Numbers(Collector):
         for outcome, count in daemon.settings.reloads.items():
             reloads.add_metric([outcome], count)
         yield reloads
+        if daemon.seat is not None:
+            from arpfast.ring.numbers import numbers  # noqa: PLC0415 (most have no ring)
+
+            yield from numbers(daemon.seat)
         told = "Whether the file was refused at the last reload"
         yield GaugeMetricFamily("arpfast_settings_stale", told, value=int(daemon.settings.stale is not None))
         yield GaugeMetricFamily("arpfast_start_time_seconds", "Start, Unix time", value=daemon.started_unix_s)
@@ -161,7 +165,10 @@ class Metrics:
             case b"/healthz":
                 return _verdict(await self._daemon.alive(), "the responder's thread does not make its rounds")
             case b"/readyz":
-                return _verdict(self._daemon.ready(), "addresses are still being probed, or no interface is known yet")
+                return _verdict(
+                    self._daemon.ready(),
+                    "addresses are still being probed, no interface is known yet, or the ring has not been heard",
+                )
             case b"/":
                 return _response("200 OK", "/metrics\n/healthz\n/readyz\n")
         return _response("404 Not Found", "expected /metrics, /healthz or /readyz\n")

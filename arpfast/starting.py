@@ -55,6 +55,9 @@ def run(place: Place) -> None:
                 # Not needed by most, so not imported by all; here, since later we may not be allowed to read the files
                 from arpfast import machine, metrics  # noqa: F401, PLC0415
 
+                if config.ring is not None:
+                    from arpfast.ring import numbers  # noqa: F401, PLC0415
+
                 serving = opened.enter_context(machine.listen(config.metrics))
             seat = _seat(config, place.name)
             if config.local is None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from arpfast.crossing import FactKind
 from arpfast.election import Method
 from arpfast.ring.ownership import Event, Orders, Ownership, Terms
+from arpfast.ring.parts import Parts
 from arpfast.ring.roster import Gossip, Witness
 from arpfast.ring.standing import META, Standing, decode, decode_all, encode, encode_all
 from arpfast.ring.timeline import Timeline
@@ -83,6 +84,7 @@ class Ring:
         """
         self.settings = settings
         self.timeline = Timeline()
+        self.parts = Parts()
         self.ownership = Ownership(Standing(name, int(time.time() * 1000), weight=settings.weight), terms(settings))
         self.node: Node | None = None
         self.draining = False
@@ -356,5 +358,6 @@ class Ring:
         return True
 
     def _note(self, event: str, *, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
+        self.parts.note(event, member, time.monotonic())
         self.timeline.note(time.time(), event, member=member, spans=spans, why=why)
         self._report(Event(event, member, spans, why))
