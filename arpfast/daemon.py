@@ -20,8 +20,9 @@ from arpfast import control, logs
 from arpfast.announcer import Announcer, Event, Phase
 from arpfast.control import Refused
 from arpfast.desk import Desk
+from arpfast.following import Watch
 from arpfast.inforce import limit, wish
-from arpfast.interfaces import Choice, Watch
+from arpfast.interfaces import Choice
 from arpfast.local import Local, mark
 from arpfast.notify import Notifier
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from arpfast import control, privileges
-from arpfast.interfaces import Interface, Watch
+from arpfast.following import Watch
 
 if TYPE_CHECKING:
     from arpfast.config import Config, Listen
+    from arpfast.interfaces import Interface
     from arpfast.privileges import Account, Capability
 
 

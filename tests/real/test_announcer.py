@@ -15,7 +15,7 @@ import pytest
 
 from arpfast.announcer import Announcer, Answer, Event, Phase, Settings
 from arpfast.conflicts import ConflictPolicy
-from arpfast.interfaces import Watch
+from arpfast.following import Watch
 from arpfast.office import AnnounceSettings
 from arpfast.probing import ProbeMode
 from arpfast.responder import Responder

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from arpfast.interfaces import Choice, Interface, Refusal, Watch
+from arpfast.following import Watch
+from arpfast.interfaces import Choice, Interface, Refusal
 from lab import DeadlineError, Host, Lab, Link, wait_until
 
 if TYPE_CHECKING:
