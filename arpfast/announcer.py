@@ -119,6 +119,10 @@ class Announcer:
         """All about one address: where it is answered, since when, and if not, why."""
         return explain(self._duties, version, value, time.monotonic(), time.time())
 
+    def interfaces_in_use(self) -> list[str]:
+        """Their names; unlike `statistics` this walks nothing."""
+        return [presence.interface.name for presence in self._duties.presences.values()]
+
     def statistics(self) -> AnnouncerStatistics:
         """Counts since the start and the present state; walks the sets of addresses, so for a scrape."""
         counts = self._duties.office.counts

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from arpfast.config import Config
     from arpfast.crossing import Fact
     from arpfast.inforce import InForce
+    from arpfast.inspection import AnnouncerStatistics
     from arpfast.metrics import Metrics
     from arpfast.responder import Responder
     from arpfast.ring.seat import Seat
@@ -158,11 +159,13 @@ class Daemon:
             await asyncio.sleep(0.001)
         return True
 
-    def ready(self) -> bool:
-        """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed."""
+    def ready(self, announced: AnnouncerStatistics | None = None) -> bool:
+        """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed. `announced`,
+        for who has them already, are the announcer's statistics.
+        """
         if self.seat is not None and not self.seat.ring.ownership.settled:
             return False
-        phases = self.announcer.statistics().state_totals
+        phases = (announced or self.announcer.statistics()).state_totals
         return self._seen and not phases[Phase.PROBING] and not phases[Phase.WAITING]
 
     def _metrics(self, serving: socket.socket | None) -> Metrics | None:
@@ -194,7 +197,7 @@ class Daemon:
                     "started",
                     addresses=config.addresses.size,
                     proxied=config.proxy.size,
-                    interfaces=",".join(link.interface for link in self.announcer.statistics().links) or "none yet",
+                    interfaces=",".join(self.announcer.interfaces_in_use()) or "none yet",
                     control=config.control,
                 )
                 if not config.addresses and not config.proxy:
@@ -209,7 +212,7 @@ class Daemon:
             await asyncio.sleep(within_s / 3)
 
     def _summary(self) -> str:
-        links = [link.interface for link in self.announcer.statistics().links]
+        links = self.announcer.interfaces_in_use()
         count = self.settings.config.addresses.size
         text = f"answering for {count} address{'' if count == 1 else 'es'} on {', '.join(links) or 'no interface yet'}"
         return f"{text}; the settings file is refused, see 'arpfast status'" if self.settings.stale else text

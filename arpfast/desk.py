@@ -65,7 +65,7 @@ class Desk:
             "started_unix_s": daemon.started_unix_s,
             "backend": "raw",
             "filter": self._filter(),
-            "ready": daemon.ready(),
+            "ready": daemon.ready(announced),
             "config": daemon.settings.status(),
             "addresses": {"own": daemon.settings.config.addresses.size, "proxied": daemon.settings.config.proxy.size},
             "conflicts": announced.conflicts,
