@@ -19,7 +19,7 @@ endef
 
 define pip
 $(PY) -m pip install --disable-pip-version-check -c deploy/constraints.txt $(1) >.venv/pip.log 2>&1 || { \
-	grep -iE 'error|warning' .venv/pip.log | tail -n 5 >&2; \
+	grep -iE 'error|warning|could not' .venv/pip.log | tail -n 5 >&2; \
 	echo "arpfast: pip could not install the Python packages; the whole log: .venv/pip.log" >&2; exit 1; }
 endef
 
