@@ -160,8 +160,9 @@ class Daemon:
         return True
 
     def ready(self, announced: AnnouncerStatistics | None = None) -> bool:
-        """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed. `announced`,
-        for who has them already, are the announcer's statistics.
+        """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed.
+
+        `announced`, for who has them already, are the announcer's statistics.
         """
         if self.seat is not None and not self.seat.ring.ownership.settled:
             return False
