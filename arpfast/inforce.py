@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,6 +25,9 @@ from arpfast.probing import ProbeMode
 from arpfast.responder import RateLimit
 from arpfast.spans import NOTHING, Spans
 from arpfast.yamltree import Problem
+
+if TYPE_CHECKING:
+    from arpfast.ring.settings import RingSettings
 
 FIXED = ("control", "metrics", "local")
 """Fields that a reload cannot change."""
@@ -116,6 +119,13 @@ def fixed(old: Config, new: Config) -> list[str]:
     return changed + [f"ring.{name}" for name in FIXED_IN_RING if getattr(old.ring, name) != getattr(new.ring, name)]
 
 
+def _seated(old: RingSettings | None, new: RingSettings | None) -> RingSettings | None:
+    """The ring as a reload leaves it: what it cannot change stays, so that what is in force is one thing everywhere."""
+    if old is None or new is None:
+        return old
+    return msgspec.structs.replace(new, **{name: getattr(old, name) for name in FIXED_IN_RING})
+
+
 class InForce:
     """What is in force now, since when, and what became of the attempts to replace it."""
 
@@ -145,7 +155,7 @@ class InForce:
         changed = [name for name in Config.__struct_fields__ if getattr(old, name) != getattr(new, name)]
         own, more_own, fewer_own = _carried_over(old.addresses, new.addresses)
         proxied, more_proxied, fewer_proxied = _carried_over(old.proxy, new.proxy)
-        self.config = msgspec.structs.replace(new, addresses=own, proxy=proxied)
+        self.config = msgspec.structs.replace(new, addresses=own, proxy=proxied, ring=_seated(old.ring, new.ring))
         self.reloads["applied"] += 1
         self.stale = None
         self.loaded_unix_s = time.time()

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from arpfast.announcer import Answer
@@ -34,6 +35,27 @@ def test_what_was_changed_in_vain_is_remembered(tmp_path: Path) -> None:
     settings = in_force(tmp_path / "f.yaml", "")
     settings.replace(Config(control="/elsewhere"))
     assert settings.replace(Config(control="/elsewhere"))["needs_restart"] == ["control"]
+
+
+def test_what_a_reload_cannot_change_of_the_ring_is_not_in_force_by_halves(tmp_path: Path) -> None:
+    path = tmp_path / "f.yaml"
+    settings = in_force(path, "ring: {members: [192.0.2.1, 192.0.2.2]}\n")
+    before = settings.config.ring
+    assert before
+    path.write_text("ring: {members: [192.0.2.1, 192.0.2.2], election: metallb, port: 7, label: x, weight: 5}\n")
+    told = settings.replace(asyncio.run(settings.read_again()))
+    assert told["needs_restart"] == ["ring.election", "ring.label", "ring.port"]
+    assert settings.config.ring == msgspec.structs.replace(before, weight=5)
+    path.write_text("")
+    assert settings.replace(asyncio.run(settings.read_again()))["needs_restart"][0] == "ring"
+    assert settings.config.ring == msgspec.structs.replace(before, weight=5), "expected the seat to stay taken"
+
+
+def test_a_ring_is_not_entered_by_a_reload(tmp_path: Path) -> None:
+    settings = in_force(tmp_path / "f.yaml", "")
+    (tmp_path / "f.yaml").write_text("ring: {members: [192.0.2.1, 192.0.2.2]}\n")
+    assert settings.replace(asyncio.run(settings.read_again()))["needs_restart"] == ["ring"]
+    assert settings.config.ring is None
 
 
 def test_a_refused_file_leaves_the_settings_and_says_since_when_they_are_stale(tmp_path: Path) -> None:
