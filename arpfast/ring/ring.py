@@ -127,6 +127,7 @@ class Ring:
         self.ownership.terms = terms(settings)
         self.ownership.want(own, proxied)
         self.ownership.be(weight=settings.weight)
+        self._watching.profile(settings.profile)
         self.wake()
 
     def interfaces(self, used: Iterable[Interface]) -> None:
@@ -224,7 +225,7 @@ class Ring:
             self.counts["refused"] += 1
             return
         if self.ownership.standing(standing):
-            if self.node is not None:
+            if self.node is not None and len(payload) <= BROADCAST_AT_MOST:
                 self.node.broadcast(standing.name, payload)
             self.turn()
 

@@ -1,0 +1,84 @@
+"""The shell around the rules, with a gossip and a wire that only write down what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+
+from arpfast.ring.ring import BROADCAST_AT_MOST, STANDING, Ring
+from arpfast.ring.settings import RingSettings
+from arpfast.ring.standing import Standing, encode
+from arpfast.spans import Span, Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arpfast.gossip.node import Node
+    from arpfast.ring.watching import Watching
+
+SETTINGS = RingSettings(members=("192.0.2.1", "192.0.2.2"))
+
+
+class Gossip:
+    """Takes what a packet has room for, and refuses the rest, as the real one."""
+
+    def __init__(self) -> None:
+        self.broadcasts: list[bytes] = []
+
+    def broadcast(self, _topic: str, payload: bytes) -> None:
+        if len(payload) > 1300:
+            raise ValueError("too long")
+        self.broadcasts.append(payload)
+
+    def send(self, _payload: bytes, *_names: str) -> None:
+        """Nobody is there."""
+
+
+class Wire:
+    """Nobody is watched."""
+
+    def __init__(self) -> None:
+        self.profiles: list[str] = []
+
+    def want(self, *_: object) -> None:
+        """What the rules want watched."""
+
+    def profile(self, profile: str) -> None:
+        self.profiles.append(profile)
+
+
+def in_a_loop(act: Callable[[Ring, Gossip, Wire], Any]) -> Any:
+    async def run() -> Any:
+        gossip, wire = Gossip(), Wire()
+        ring = Ring(
+            "a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", wire), report=lambda _: None
+        )
+        ring.node = cast("Node", gossip)
+        return act(ring, gossip, wire)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_a_standing_of_any_length_is_taken_and_only_a_short_one_passed_on(count: int) -> None:
+    claims = Spans(Span(4, 2 * number, 2 * number) for number in range(count))
+    payload = STANDING + encode(Standing("b", 7, claims={1: claims}))
+
+    def hear(ring: Ring, gossip: Gossip, _wire: Wire) -> None:
+        ring.heard(payload)
+        assert ring.ownership.standings()["b"].owned == claims
+        assert gossip.broadcasts == ([payload] if len(payload) <= BROADCAST_AT_MOST else [])
+        assert ring.counts["turns"] == 1
+
+    in_a_loop(hear)
+
+
+def test_a_reload_changes_how_long_the_thread_may_stand_still() -> None:
+    def reload(ring: Ring, _gossip: Gossip, wire: Wire) -> None:
+        ring.want(Spans(), Spans(), msgspec.structs.replace(SETTINGS, profile="fast"))
+        assert wire.profiles == ["fast"]
+
+    in_a_loop(reload)
