@@ -118,8 +118,7 @@ def answer_arp(addresses: Addresses, link: Interface, frame: bytes, capacity: in
     elif spa == 0 and link.is_ours(sha):
         return verdict("LOOPED", tpa)
     elif kind == "tentative":
-        watched = sha in link.members and not frame[0] & 1
-        return verdict("TENTATIVE" if spa or watched else link.claim(sha, kind), tpa)
+        return verdict("TENTATIVE" if spa or not frame[0] & 1 else link.claim(sha, kind), tpa)
     if capacity < 60:
         return verdict("NO_ROOM", tpa)
     reply = sha + link.mac + bytes.fromhex("0806 0001 0800 06 04 0002")

@@ -199,6 +199,11 @@ def test_rfc5227_2_1_1_another_hosts_probe_means_taken_but_not_our_own() -> None
     assert verdict(arp("0.0.0.0", TENTATIVE4, sha=KIN_MAC)) == "LOOPED"
 
 
+def test_rfc5227_2_1_1_what_is_asked_by_unicast_is_no_probe() -> None:
+    """It is asked of us, who are taken for the owner."""
+    assert verdict(arp("0.0.0.0", TENTATIVE4, to=OUR_MAC)) == "TENTATIVE"
+
+
 def test_rfc5227_2_1_1_a_tentative_address_is_never_answered() -> None:
     assert verdict(arp(HIM4, TENTATIVE4)) == "TENTATIVE"
 

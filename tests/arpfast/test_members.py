@@ -45,7 +45,7 @@ def test_a_member_that_watches_is_answered_and_claims_nothing() -> None:
 
 def test_it_is_not_answered_for_an_address_that_is_not_yet_ours() -> None:
     assert verdict(arp("0.0.0.0", TENTATIVE4, sha=MEMBER_MAC, to=OUR_MAC)) == "TENTATIVE"
-    assert verdict(arp("0.0.0.0", TENTATIVE4, sha=HIS_MAC, to=OUR_MAC)) == "TAKEN", "others are heard as before"
+    assert verdict(arp("0.0.0.0", TENTATIVE4, sha=HIS_MAC, to=OUR_MAC)) == "TENTATIVE", "it may be a member tomorrow"
 
 
 def test_a_member_that_asks_or_probes_for_an_address_of_ours_is_answered_like_anyone() -> None:
