@@ -14,8 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from arpfast.control import Client, Request
+from lab.waiting import wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lab.host import Host
     from lab.process import Process
@@ -51,6 +56,7 @@ class Member:
         self.path, self.control = directory / "arpfast.yaml", directory / "run" / "control.sock"
         self._members = [ring.gossip_address(other) for other in ring.hosts]
         self._addresses = list(ring.addresses)
+        self.name = host.name
         self.write(options or {}, settings or {})
         self.process: Process
 
@@ -67,21 +73,13 @@ class Member:
 
     def start(self) -> None:
         """Start it (again) and wait until it says so."""
-        self.process = self.host.spawn(
-            [
-                ARPFAST,
-                "run",
-                "-c",
-                self.path,
-                "--name",
-                self.host.name,
-                "--control",
-                self.control,
-                "--log-format",
-                "json",
-            ]
-        )
+        self.begin()
         self.process.wait_for_line('"started"', START_S)
+
+    def begin(self) -> None:
+        """Start it (again), and do not wait."""
+        name, control = ("--name", self.name), ("--control", self.control)
+        self.process = self.host.spawn([ARPFAST, "run", "-c", self.path, *name, *control, "--log-format", "json"])
 
     def stop(self) -> None:
         """Ask it to end, as systemd does, and wait until it has."""
@@ -103,3 +101,35 @@ class Member:
     def run(self, *arguments: str) -> str:
         """Run one of the other commands against it; what it says."""
         return self.host.run([ARPFAST, *arguments, "--control", self.control], timeout_s=START_S).stdout
+
+    def ask(self, command: str, address: str = "") -> Any:
+        """What its control socket says. Raises Refused and Unreachable."""
+        with Client(str(self.control)) as client:
+            return client.ask(msgspec.convert({"command": command, "address": address}, Request))
+
+    def change(self, options: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> Any:
+        """Write the file anew and have it applied; what the daemon says about that."""
+        self.write(options or {}, settings or {})
+        return self.ask("reload")
+
+    def view(self) -> dict[str, dict[str, Any]]:
+        """The members of the ring, by their names, as they are seen from here."""
+        return {member["name"]: member for member in self.ask("status")["ring"]["members"]}
+
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """The lines of its log about this, with these fields."""
+        lines = [json.loads(line) for line in self.process.lines if line.startswith("{")]
+        return [line for line in lines if line["event"] == event and fields.items() <= line.items()]
+
+    def wait_event(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Wait for such a line."""
+        return wait_until(lambda: self.events(event, **fields), START_S, what=f"{event!r} in the log", every_ms=10)[0]
+
+
+def start(members: Iterable[Member]) -> None:
+    """Start them side by side, and wait until each says that it has."""
+    members = list(members)
+    for member in members:
+        member.begin()
+    for member in members:
+        member.process.wait_for_line('"started"', START_S)

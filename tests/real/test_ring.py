@@ -1,0 +1,114 @@
+"""A ring of the real command on real kernels: an address outlives its host, and has one owner whatever happens.
+
+How long an outage lasts is for `bench/bench_failover.py`; here counts who answers in the end, and that nothing is lost
+where nothing has to be.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import Lab, wait_until
+from lab.ring import Cut, pool
+from lab.traffic import Traffic
+from tests.real.company import DEADLINE_S, Company, now_ns
+
+ADDRESSES = pool(12)
+PROFILES = pytest.mark.parametrize("profile", ["default", "fast"])
+
+
+@PROFILES
+def test_an_address_outlives_its_owner(lab: Lab, profile: str) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        owners = company.agree()
+        assert len(set(owners.values())) == 3, "expected everybody to have a share"
+        company.check(owners)
+        victim = owners[ADDRESSES[0]]
+        victim.kill()
+        after = company.agree(company.but(victim))
+        unmoved = {address: owner for address, owner in owners.items() if owner is not victim}
+        assert unmoved.items() <= after.items(), "expected only what the victim had to move"
+        company.check(after)
+        victim.start()
+        company.check(company.agree())
+
+
+@PROFILES
+@pytest.mark.parametrize("where", Cut)
+def test_a_cable_is_cut_and_mended(lab: Lab, profile: str, where: Cut) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        victim = company.agree()[ADDRESSES[0]]
+        company.ring.cut(victim.host, where)
+        company.check(company.agree(company.but(victim)))
+        company.ring.heal()
+        company.check(company.agree())
+
+
+@PROFILES
+def test_who_was_frozen_is_silent_until_it_has_heard_the_others(lab: Lab, profile: str) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        victim = company.agree()[ADDRESSES[0]]
+        company.ring.freeze(victim.host)
+        company.agree(company.but(victim))
+        company.watch_anew()
+        company.ring.thaw(victim.host)
+        assert victim.wait_event("stood aside")
+        company.agree()
+        company.observe()
+        assert not company.dismiss().disputed_ms(), company.diary()
+
+
+@PROFILES
+def test_where_only_gossip_is_cut_nothing_moves(lab: Lab, profile: str) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        owners = company.agree()
+        apart = owners[ADDRESSES[0]]
+        others = company.but(apart)
+        company.watch_anew()
+        company.ring.part_gossip([apart.host])
+
+        def dead_and_heard() -> bool:
+            seen = [other.view()[apart.name] for other in others]
+            return all((one["gossip"], one["here"]) == ("dead", True) for one in seen)
+
+        wait_until(dead_and_heard, DEADLINE_S, what="all to say that only the gossip is cut", every_ms=20)
+        assert "not silent on the wire" in others[0].view()[apart.name]["why"]
+        company.observe()
+        heard = company.dismiss()
+        assert {address: heard.owners(address) for address in ADDRESSES} == {
+            address: (company.ring.links[owner.host].mac,) for address, owner in owners.items()
+        }, company.diary()
+
+
+@PROFILES
+def test_a_partition_has_an_owner_a_side_and_one_once_it_heals(lab: Lab, profile: str) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        apart = company.agree()[ADDRESSES[0]]
+        company.ring.part([apart.host])
+        company.check(company.agree(company.but(apart)))
+        company.agree([apart])
+        company.ring.heal()
+        company.check(company.agree())
+
+
+@PROFILES
+def test_nothing_is_lost_where_an_owner_goes_on_purpose(lab: Lab, profile: str) -> None:
+    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+        for address in ADDRESSES:
+            company.ring.wait_owner(address)
+        with Traffic.start(company.ring.client, ADDRESSES, every_s=0.01, patience_s=1.0, live=True) as traffic:
+            for address in ADDRESSES:
+                traffic.wait_answered(address, deadline_s=DEADLINE_S)
+            started_ns = now_ns()
+            leaver = company.agree()[ADDRESSES[0]]
+            leaver.drain()
+            wait_until(lambda: not leaver.view()[leaver.name]["owned"], DEADLINE_S, what="it to be drained")
+            leaver.undrain()
+            company.agree()
+            for member in company.members:
+                member.stop()
+                company.agree(company.but(member))
+                member.start()
+                company.agree()
+            delivered = traffic.stop()
+        assert not delivered.since(started_ns), company.diary()
