@@ -8,15 +8,17 @@ to be seen among the members; it is asked again now and then only.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from arpfast.gossip.endpoints import Target, is_local, parse_target, resolve
+from arpfast.gossip.endpoints import Target, family_of, is_local, parse_target, resolve
 from arpfast.gossip.messages import WireError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable
     from random import Random
 
@@ -39,20 +41,19 @@ class Missing(msgspec.Struct, frozen=True):
 class Joiner:
     """Keeps the configured targets in the ring."""
 
-    def __init__(
-        self, protocol: Protocol, dialler: Dialler, timing: Timing, family: socket.AddressFamily, port: int,
-        random: Random,
-    ) -> None:  # fmt: skip
-        """`port` is ours, and that of targets which say none."""
+    def __init__(self, protocol: Protocol, dialler: Dialler, timing: Timing, bound: Endpoint, random: Random) -> None:
+        """We are bound to `bound`, whose port is that of targets which say none."""
         self._protocol, self._dialler, self._timing = protocol, dialler, timing
-        self._family, self._port, self._random = family, port, random
+        self._bound, self._random = bound, random
+        self._family = family_of(bound[0])
+        self._bound_to_any = ip_address(bound[0]).is_unspecified
         self._tasks: dict[Target, asyncio.Task[None]] = {}
         self._missing: dict[Target, str] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def want(self, join: Iterable[str]) -> None:
         """Replace the targets. Raises ValueError, and changes nothing then."""
-        targets = {parse_target(text, self._port) for text in join}
+        targets = {parse_target(text, self._bound[1]) for text in join}
         for target in self._tasks.keys() - targets:
             self._tasks.pop(target).cancel()
             self._missing.pop(target, None)
@@ -112,12 +113,16 @@ class Joiner:
         return any(self._protocol.is_living(endpoint) or self._is_me(endpoint) for endpoint in endpoints)
 
     def _is_me(self, endpoint: Endpoint) -> bool:
-        return endpoint[1] == self._port and is_local(endpoint[0])
+        if self._bound_to_any:
+            return endpoint[1] == self._bound[1] and is_local(endpoint[0])
+        return endpoint == self._bound
 
 
 def _told(error: OSError | TimeoutError | WireError) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno).lower()  # the event loop has words of its own for it
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     return str(error)
