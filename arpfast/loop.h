@@ -163,7 +163,7 @@ static void *loop_run(void *argument) {
             continue;
         }
         if (loop->inquests && sleep_ns > INQUEST_NS) sleep_ns = INQUEST_NS;
-        if (loop->watch_ns > loop->now_ns && loop->watch_ns - loop->now_ns < sleep_ns)
+        if (loop->watch_ns != FOREVER && loop->watch_ns > loop->now_ns && loop->watch_ns - loop->now_ns < sleep_ns)
             sleep_ns = loop->watch_ns - loop->now_ns;
         if (loop->lease.gap_ns && sleep_ns > loop->lease.gap_ns / 3) sleep_ns = loop->lease.gap_ns / 3;
         struct timespec timeout = {(time_t)(sleep_ns / 1000000000u), (long)(sleep_ns % 1000000000u)};
