@@ -66,12 +66,14 @@ class Announcer:
         self._snapshot: Mapping[int, Interface] | None = None
         self._announce: list[Spans] = []
         self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
         self._running = False
         self._counts = {"tables": 0, "wakes": 0}
 
     def want(self, answers: Iterable[Answer], settings: Settings) -> None:
         """Replace the whole wish. Returns at once and cannot fail: what is not possible yet is tried again."""
         self._wish = (list(answers), settings)
+        self._settled.clear()
         self._wake.set()
 
     def set_rate(self, rate_per_s: float) -> None:
@@ -96,6 +98,10 @@ class Announcer:
         if self._running:
             self._turn(time.monotonic())
 
+    async def settled(self) -> None:
+        """Wait until the last wish has reached the responder: from then on no frame is judged by the one before."""
+        await self._settled.wait()
+
     async def run(self) -> None:
         """Do it, until cancelled. Then nothing is answered any more, and nothing is sent about that (the neighbours'
         entries are their own).
@@ -106,6 +112,7 @@ class Announcer:
         try:
             while True:
                 self._turn(time.monotonic())
+                self._settled.set()
                 await self._sleep()
                 self._counts["wakes"] += 1
         finally:

@@ -258,6 +258,13 @@ def _on_link(config: Config, chosen: list[Interface]) -> Iterator[Finding]:
             told = f"{_listed(outside)}: in no network of {', '.join(one.name for one in chosen)}"
             remedy = "neighbours ask only for what their own routes call on-link: check the prefix, or their routes"
             yield Finding("networks", "warn", told, remedy)
+    ours = {address.network: one for one in chosen for address in one.addresses if address.version == 4}
+    for network, one in ours.items():
+        edges = (network.network_address, network.broadcast_address) if network.prefixlen < 31 else ()
+        found = config.addresses & Spans(Span.of(edge) for edge in edges)
+        if found:
+            told = f"{_listed(found)}: the first and the last address of {network} on {one.name} are no host's"
+            yield Finding("networks", "warn", told, "harmless, and of no use: neighbours there never ask for them")
 
 
 def _proxied(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from arpfast.ring.seat import Seat
 
 ALIVE_WITHIN_S = 2.0
+SETTLED_WITHIN_S = 5.0
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
@@ -239,7 +240,11 @@ class Daemon:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                return self._apply(await self.settings.read_again())
+                differences = self._apply(await self.settings.read_again())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SETTLED_WITHIN_S):
+                        await self.announcer.settled()
+                return differences
             except Refused as refused:
                 for line in refused.lines:
                     self._log.error("settings refused, the old ones stay in force", problem=line)

@@ -109,6 +109,11 @@ BRIDGE = msgspec.structs.replace(
         ),
         (config("203.0.113.1-203.0.113.9"), GOOD, [("networks", "warn", "203.0.113.1-203.0.113.9")]),
         (
+            config("192.0.2.128/25"),
+            GOOD,
+            [("networks", "warn", "192.0.2.255: the first and the last address of")],
+        ),
+        (
             config(proxy=Spans.parse("192.0.2.0/24")),
             machine(sysctls={"ipv4/conf/eth0/forwarding": 1}),
             [("proxy", "warn", "also answers for the neighbours")],

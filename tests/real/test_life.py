@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from arpfast.control import Client, Refused, Request, Unreachable
-from lab import Arp, Lab, wait_until
+from lab import Advertisement, Arp, Lab, Mac, Solicitation, wait_until
 from lab.waiting import wait_readable
 from tests.real.stage import ARPFAST, DEADLINE_S, Daemon, pair, received
 
@@ -94,6 +94,21 @@ def test_a_change_is_applied_and_nothing_else_touched(scene: Scene) -> None:
     assert (changed["added"], changed["removed"]) == (0, 1)
     scene.daemon.wait_phase("192.0.2.11", "absent")
     assert not scene.answers("192.0.2.11")
+
+
+def test_a_reload_that_is_done_is_in_force(scene: Scene) -> None:
+    """The very next question is answered by the new settings: here, with the override flag or without."""
+    near, mac = scene.near, Mac("02:00:00:00:77:77")
+    ask = Solicitation.ask(mac, "2001:db8::77", "2001:db8::10").encode()
+    proxied = {**scene.settings, "addresses": ["192.0.2.10"], "proxy": ["2001:db8::10"]}
+    with near.host.capture(near) as wire:
+        for settings, override in ((proxied, False), (scene.settings, True)) * 5:
+            scene.daemon.change(settings)
+            wire.clear()
+            near.host.inject(near, ask)
+            answer = wire.wait_for(received(Advertisement, destination=mac), DEADLINE_S).decoded
+            assert isinstance(answer, Advertisement)
+            assert answer.override is override
 
 
 def test_sighup_reloads_too(scene: Scene) -> None:
