@@ -13,6 +13,7 @@ import concurrent.futures.thread  # noqa: F401 (what asyncio.to_thread would imp
 import contextlib
 import os
 import platform
+import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from arpfast.ring.seat import Seat
 
 
+DESCRIPTORS = 65536
+"""As many as are wanted: two and more an interface, where a shell allows 1024 to all. As in the systemd unit."""
+
+
 class CannotStart(Exception):  # noqa: N818
     """What the daemon needs and cannot have, in one line."""
 
@@ -39,6 +44,8 @@ def run(place: Place) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError or CannotStart."""
     # Until the loop can take them: a SIGHUP would kill us, a SIGTERM leave the socket behind
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, DESCRIPTORS)), hard))
     config = read(place)
     log = logs.logger(config.log.level, config.log.format)
     root = os.geteuid() == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -75,6 +76,12 @@ def test_every_thread_has_dropped_root_and_kept_what_answering_takes(scene: Scen
         assert int(thread["CapInh"], 16) == 0
         assert int(thread["CapAmb"], 16) == 0
         assert thread["NoNewPrivs"].strip() == "1"
+
+
+def test_it_takes_the_descriptors_that_many_interfaces_need(scene: Scene) -> None:
+    limits = Path(f"/proc/{scene.daemon.process.pid}/limits").read_text()
+    soft = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max open files"))
+    assert int(soft) >= min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 65536)
 
 
 def test_the_control_socket_is_the_daemons_user_s_alone(scene: Scene) -> None:
