@@ -47,6 +47,8 @@ class Watching:
         self._watches: dict[Key, tuple[str, Watch]] = {}
         self._wire: dict[Key, Wire] = {}
         self._estates: dict[str, Spans] = {}
+        self._tables: dict[Spans, Table] = {}
+        self._next_tables: dict[Spans, Table] = {}
         self._members: frozenset[bytes] = frozenset()
         self._wanted: tuple[object, ...] = ()
         responder.set_lease(LEASE_MS[profile])
@@ -82,6 +84,7 @@ class Watching:
             if name in standings:
                 for made in self._made(standings[name], heirs.get(name, NOTHING)):
                     self._watches[made.ifindex, made.version, made.address, made.mac] = name, made
+        self._tables, self._next_tables = self._next_tables, {}
         self._estates = dict(heirs)
         self._wire = {key: self._wire.get(key, Wire.ASKED) for key in self._watches}
         if before != self._watches:
@@ -138,7 +141,9 @@ class Watching:
         return shared or usable
 
     def _estate(self, inheritance: Spans) -> Estate:
-        table = Table(inheritance)
+        # A table is known by identity: the same inheritance must not begin its watch anew.
+        table = self._tables.get(inheritance) or Table(inheritance)
+        self._next_tables[inheritance] = table
         messages: list[Message] = []
         spans = [span for span in inheritance if span.size <= PROBED_AT_MOST]
         for index, interface in self._interfaces.items():

@@ -53,9 +53,7 @@ class Wire:
 def in_a_loop(act: Callable[[Ring, Gossip, Wire], Any]) -> Any:
     async def run() -> Any:
         gossip, wire = Gossip(), Wire()
-        ring = Ring(
-            "a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", wire), report=lambda _: None
-        )
+        ring = Ring("a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", wire), report=lambda _: None)
         ring.node = cast("Node", gossip)
         return act(ring, gossip, wire)
 
