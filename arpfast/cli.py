@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import io
 import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from arpfast import __version__
-from arpfast.config import CONTROL_PATH, Backend, ConfigError, Format, Overrides, Probe, addresses
+from arpfast.asking import COMMANDS, print_json
+from arpfast.config import Backend, ConfigError, Format, Overrides, Probe, addresses
 from arpfast.decode import closest
+from arpfast.options import example, json_option, settings_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from arpfast.control import Request
-
-    Command = Callable[..., Any]
-
-WATCH_S = 1.0
+    from collections.abc import Sequence
 
 
 class Group(click.Group):
@@ -38,77 +33,6 @@ class Group(click.Group):
             hint = closest(args[0], self.commands)
             ctx.fail(f"no such command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
-
-
-def _interfaces(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
-    import socket  # noqa: PLC0415
-
-    return [name for _, name in socket.if_nameindex() if name.startswith(typed)]
-
-
-def _words(alias: Any) -> click.Choice[str]:
-    return click.Choice(alias.__args__)
-
-
-def _settings_options(command: Command) -> Command:
-    """What `run` and `check` understand alike."""
-    for option in reversed(
-        (
-            click.option(
-                "-c", "--config", "path", metavar="FILE", envvar="ARPFAST_CONFIG", show_envvar=True,
-                type=click.Path(dir_okay=False), help="Settings file (YAML).",
-            ),
-            click.option(
-                "-i", "--interface", "interfaces", metavar="GLOB", multiple=True, shell_complete=_interfaces,
-                help="Answer on these interfaces: a name, a glob, a prefix that they have, or any of these after '!'. "
-                "May be repeated. Without it: all Ethernet-like ones that are up and not part of a bridge or bond.",
-            ),
-            click.option("--backend", type=_words(Backend), default="auto", show_default=True, help="How to answer."),
-            click.option(
-                "--probe", type=_words(Probe), help="Ask whether an address is taken before its use.  [default: quick]"
-            ),
-            click.option(
-                "--user", metavar="NAME", envvar="ARPFAST_USER", show_envvar=True,
-                help="User to become when started as root.  [default: arpfast if there is one, else nobody]",
-            ),
-            click.option(
-                "--name", metavar="NAME", envvar="ARPFAST_NAME", show_envvar=True,
-                help="What this member of the ring is called.  [default: the host's name]",
-            ),
-            click.option(
-                "--log-format", type=_words(Format), envvar="ARPFAST_LOG_FORMAT", show_envvar=True,
-                help="Log for people or as JSON.  [default: auto]",
-            ),
-            _control_option,
-            click.argument("wanted", metavar="[ADDRESS|RANGE|PREFIX]...", nargs=-1),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _control_option(command: Command) -> Command:
-    return click.option(
-        "--control", metavar="PATH", envvar="ARPFAST_CONTROL", show_envvar=True,
-        type=click.Path(), help=f"Control socket.  [default: {CONTROL_PATH}]",
-    )(command)  # fmt: skip
-
-
-def _daemon_options(command: Command) -> Command:
-    """Where the daemon is that a client is to ask."""
-    option = click.option(
-        "-c", "--config", "path", metavar="FILE", envvar="ARPFAST_CONFIG", show_envvar=True,
-        type=click.Path(dir_okay=False), help="Settings file, for the control socket that it names.",
-    )  # fmt: skip
-    return _control_option(option(command))
-
-
-def _json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")(command)
-
-
-def _example(*lines: str) -> str:
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _overrides(
@@ -130,15 +54,15 @@ def _overrides(
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-             epilog=_example("arpfast run -i eth0 192.0.2.10 2001:db8::10", "arpfast explain 192.0.2.10"))  # fmt: skip
+             epilog=example("arpfast run -i eth0 192.0.2.10 2001:db8::10", "arpfast explain 192.0.2.10"))  # fmt: skip
 @click.version_option(__version__, "-V", "--version", message="arpfast %(version)s")
 def cli() -> None:
     """Answer ARP and NDP for addresses that no kernel owns."""
 
 
-@cli.command(epilog=_example("arpfast run -i eth0 192.0.2.10 192.0.2.20-192.0.2.29 2001:db8::/112",
+@cli.command(epilog=example("arpfast run -i eth0 192.0.2.10 192.0.2.20-192.0.2.29 2001:db8::/112",
                              "arpfast run -c /etc/arpfast.yaml"))  # fmt: skip
-@_settings_options
+@settings_options
 def run(
     path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
     name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...],
@@ -162,10 +86,10 @@ def run(
 
 @cli.command(
     short_help="Say whether it would work here, and if not, why.",
-    epilog=_example("arpfast check -i eth0 192.0.2.10", "arpfast check -c /etc/arpfast.yaml --json"),
+    epilog=example("arpfast check -i eth0 192.0.2.10", "arpfast check -c /etc/arpfast.yaml --json"),
 )
-@_settings_options
-@_json_option
+@settings_options
+@json_option
 def check(
     path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
     name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...], as_json: bool,
@@ -190,7 +114,7 @@ def check(
         findings = [Finding("settings", "ok", path)] if path else []
         findings += examine(config, machine.look(config, path, user), user)
     if as_json:
-        _print_json(findings)
+        print_json(findings)
     else:
         from arpfast import tables  # noqa: PLC0415
 
@@ -199,125 +123,23 @@ def check(
         raise SystemExit(1)
 
 
-@cli.command(
-    short_help="Show what the daemon answers.", epilog=_example("arpfast status", "arpfast status --json | jq .links")
-)
-@_daemon_options
-@_json_option
-@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
-@click.option("--ring", is_flag=True, help="Show the ring: its members, who owns what, and why.")
-def status(path: str | None, control: str | None, as_json: bool, watch: bool, ring: bool) -> None:
-    """Show what the daemon answers, interface by interface; or its ring, member by member."""
-    from arpfast.control import Request  # noqa: PLC0415
-
-    table = "show_ring" if ring else "show_status"
-    if not watch:
-        _show(table, _ask(path, control, Request("status")), as_json)
-        return
-    for result in _ask_again(path, control, Request("status")):
-        if as_json:
-            _print_json(result, one_line=True)
-            continue
-        click.clear()  # does nothing off a terminal
-        _show(table, result, as_json)
-
-
-@cli.command(short_help="Say what becomes of an address, and why.", epilog=_example("arpfast explain 192.0.2.10"))
-@click.argument("address")
-@_daemon_options
-@_json_option
-def explain(address: str, path: str | None, control: str | None, as_json: bool) -> None:
-    """Say what becomes of an address: answered or not, where, since when, and why.
-
-    Also who asked for it last, who else claimed it, and which router confirmed that the path works.
-    """
-    from arpfast.control import Request  # noqa: PLC0415
-
-    _show("show_explanation", _ask(path, control, Request("explain", address)), as_json)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 @cli.command(
-    short_help="Announce own addresses again, now.",
-    epilog=_example("arpfast announce 192.0.2.10", "arpfast announce 192.0.2.0/24"),
-)
-@click.argument("address", metavar="ADDRESS|RANGE|PREFIX")
-@_daemon_options
-def announce(address: str, path: str | None, control: str | None) -> None:
-    """Announce own addresses to the neighbours again, now."""
-    from arpfast.control import Request  # noqa: PLC0415
-
-    count = _ask(path, control, Request("announce", address))["announced"]
-    click.echo(f"announcing {count} address{'' if count == 1 else 'es'}")
-
-
-@cli.command(
-    short_help="Hand all addresses over to the other members of the ring.",
-    epilog=_example("arpfast drain", "arpfast drain --undo"),
-)
-@_daemon_options
-@click.option("--undo", is_flag=True, help="Take part again.")
-def drain(path: str | None, control: str | None, undo: bool) -> None:
-    """Hand all addresses over to the other members of the ring, and take none until told otherwise.
-
-    Nothing is lost on the way: who takes over answers before this member stops. It goes on answering for what no other
-    member can take.
-    """
-    from arpfast.control import Request  # noqa: PLC0415
-
-    held = _ask(path, control, Request("undrain" if undo else "drain"))["held"]
-    click.echo("taking part again" if undo else f"handing over {held} address{'' if held == 1 else 'es'}")
-
-
-@cli.command(
-    short_help="Show what happened to the ring and its addresses.",
-    epilog=_example("arpfast timeline", "arpfast timeline 192.0.2.10"),
-)
-@click.argument("address", required=False, default="")
-@_daemon_options
-@_json_option
-def timeline(address: str, path: str | None, control: str | None, as_json: bool) -> None:
-    """Show what happened to the ring, or to one address: who was suspected, silent, succeeded, and when."""
-    from arpfast.control import Request  # noqa: PLC0415
-
-    _show("show_timeline", _ask(path, control, Request("timeline", address)), as_json)
-
-
-@cli.command(
-    short_help="Have the daemon read its settings file again.",
-    epilog=_example("arpfast reload", "systemctl reload arpfast"),
-)
-@_daemon_options
-@_json_option
-def reload(path: str | None, control: str | None, as_json: bool) -> None:
-    """Have the daemon read its settings file again and apply what changed.
-
-    A file with any problem is refused, each problem is told here, and the settings in force stay.
-    """
-    from arpfast.control import Request  # noqa: PLC0415
-
-    result = _ask(path, control, Request("reload"))
-    if as_json:
-        _print_json(result)
-        return
-    what = [f"{result['added']} added, {result['removed']} removed"]
-    what += [f"changed: {', '.join(result['changed'])}"] if result["changed"] else []
-    what += [f"after a restart only: {', '.join(result['needs_restart'])}"] if result["needs_restart"] else []
-    click.echo(f"reloaded: {'; '.join(what)}")
-
-
-@cli.command(
-    short_help="Print the JSON Schema of the settings file.", epilog=_example("arpfast schema > arpfast.schema.json")
+    short_help="Print the JSON Schema of the settings file.", epilog=example("arpfast schema > arpfast.schema.json")
 )
 def schema() -> None:
     """Print the JSON Schema of the settings file, for editors."""
     from arpfast.schema import schema as made  # noqa: PLC0415
 
-    _print_json(made())
+    print_json(made())
 
 
 @cli.command(
     short_help="Print completion for a shell.",
-    epilog=_example(
+    epilog=example(
         "arpfast completion bash > /etc/bash_completion.d/arpfast",
         "arpfast completion zsh > /usr/local/share/zsh/site-functions/_arpfast",
     ),
@@ -330,46 +152,6 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None
     click.echo(made(cli, {}, "arpfast", "_ARPFAST_COMPLETE").source())
-
-
-def _socket(path: str | None, control: str | None) -> str:
-    if control or not path:
-        return control or CONTROL_PATH
-    from arpfast.config import load  # noqa: PLC0415
-
-    return load(path).control
-
-
-def _ask(path: str | None, control: str | None, request: Request) -> Any:
-    from arpfast.control import Client  # noqa: PLC0415
-
-    with Client(_socket(path, control)) as client:
-        return client.ask(request)
-
-
-def _ask_again(path: str | None, control: str | None, request: Request) -> Any:
-    from arpfast.control import Client  # noqa: PLC0415
-
-    with Client(_socket(path, control)) as client:
-        while True:
-            yield client.ask(request)
-            time.sleep(WATCH_S)
-
-
-def _print_json(value: Any, *, one_line: bool = False) -> None:
-    import msgspec  # noqa: PLC0415
-
-    encoded = msgspec.json.encode(value)
-    click.echo(encoded if one_line else msgspec.json.format(encoded))
-
-
-def _show(table: str, result: Any, as_json: bool) -> None:
-    if as_json:
-        _print_json(result)
-        return
-    from arpfast import tables  # noqa: PLC0415
-
-    getattr(tables, table)(result)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Which watches there are, and what facts about them come to. The responder is a stand-in that writes its orders down."""
+"""Which watches there are, and what facts about them come to. The responder is a stand-in that notes its orders."""
 
 from __future__ import annotations
 

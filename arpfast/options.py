@@ -1,0 +1,85 @@
+"""What the commands have in common on the command line: options, and the example that ends each help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arpfast.config import CONTROL_PATH, Backend, Format, Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = Callable[..., Any]
+
+
+def _interfaces(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    import socket  # noqa: PLC0415
+
+    return [name for _, name in socket.if_nameindex() if name.startswith(typed)]
+
+
+def _words(alias: Any) -> click.Choice[str]:
+    return click.Choice(alias.__args__)
+
+
+def settings_options(command: Command) -> Command:
+    """What `run` and `check` understand alike."""
+    for option in reversed(
+        (
+            click.option(
+                "-c", "--config", "path", metavar="FILE", envvar="ARPFAST_CONFIG", show_envvar=True,
+                type=click.Path(dir_okay=False), help="Settings file (YAML).",
+            ),
+            click.option(
+                "-i", "--interface", "interfaces", metavar="GLOB", multiple=True, shell_complete=_interfaces,
+                help="Answer on these interfaces: a name, a glob, a prefix that they have, or any of these after '!'. "
+                "May be repeated. Without it: all Ethernet-like ones that are up and not part of a bridge or bond.",
+            ),
+            click.option("--backend", type=_words(Backend), default="auto", show_default=True, help="How to answer."),
+            click.option(
+                "--probe", type=_words(Probe), help="Ask whether an address is taken before its use.  [default: quick]"
+            ),
+            click.option(
+                "--user", metavar="NAME", envvar="ARPFAST_USER", show_envvar=True,
+                help="User to become when started as root.  [default: arpfast if there is one, else nobody]",
+            ),
+            click.option(
+                "--name", metavar="NAME", envvar="ARPFAST_NAME", show_envvar=True,
+                help="What this member of the ring is called.  [default: the host's name]",
+            ),
+            click.option(
+                "--log-format", type=_words(Format), envvar="ARPFAST_LOG_FORMAT", show_envvar=True,
+                help="Log for people or as JSON.  [default: auto]",
+            ),
+            control_option,
+            click.argument("wanted", metavar="[ADDRESS|RANGE|PREFIX]...", nargs=-1),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def control_option(command: Command) -> Command:
+    return click.option(
+        "--control", metavar="PATH", envvar="ARPFAST_CONTROL", show_envvar=True,
+        type=click.Path(), help=f"Control socket.  [default: {CONTROL_PATH}]",
+    )(command)  # fmt: skip
+
+
+def daemon_options(command: Command) -> Command:
+    """Where the daemon is that a client is to ask."""
+    option = click.option(
+        "-c", "--config", "path", metavar="FILE", envvar="ARPFAST_CONFIG", show_envvar=True,
+        type=click.Path(dir_okay=False), help="Settings file, for the control socket that it names.",
+    )  # fmt: skip
+    return control_option(option(command))
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")(command)
+
+
+def example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
