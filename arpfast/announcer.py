@@ -47,13 +47,14 @@ class Announcer:
         rate_per_s: float,
         report: Callable[[Event], None],
         facts: Callable[[list[Fact]], None] | None = None,
+        changed: Callable[[], None] | None = None,
     ) -> None:
-        """`rate_per_s` must be the responder's; `report` is called on the event loop with what people should know, and
-        `facts` with whatever the thread has told.
+        """`rate_per_s` must be the responder's; `report` is called on the event loop with what people should know,
+        `facts` with whatever the thread has told, and `changed` when `unanswered` may be another.
         """
         self._responder = responder
         self._report = report
-        self._pass_on = facts
+        self._pass_on, self._changed = facts, changed
         self._duties = Duties(rate_per_s)
         self._groups = Groups()
         self._tables: dict[tuple[Spans, Spans, Spans], Table] = {}
@@ -121,6 +122,11 @@ class Announcer:
             for ifindex in list(self._using):
                 self._drop(ifindex)
             self._groups.close()
+
+    @property
+    def unanswered(self) -> Spans:
+        """What is wanted and not answered on some interface: being probed, or another host's."""
+        return self._duties.unanswered()
 
     def explain(self, version: Version, value: int) -> Explanation:
         """All about one address: where it is answered, since when, and if not, why."""
@@ -206,6 +212,8 @@ class Announcer:
             self._unsent.extend(orders.messages)
             for event in orders.events:
                 self._report(event)
+            if (orders.drops or wanted) and self._changed is not None:
+                self._changed()
             if not orders.links:  # which may have asked for groups that were joined already
                 break
         if self._unsent:

@@ -60,7 +60,11 @@ class Daemon:
         self.responder = responder
         self.filter = filter_
         self.announcer = Announcer(
-            responder, rate_per_s=settings.config.announce.rate, report=self.report, facts=self._facts
+            responder,
+            rate_per_s=settings.config.announce.rate,
+            report=self.report,
+            facts=self._facts,
+            changed=self._answering,
         )
         self.started_unix_s = time.time()
         self._log = log
@@ -145,6 +149,10 @@ class Daemon:
     def _facts(self, facts: list[Fact]) -> None:
         if self.seat is not None:
             self.seat.facts(facts)
+
+    def _answering(self) -> None:
+        if self.seat is not None:
+            self.seat.unanswered(self.announcer.unanswered)
 
     def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error that nobody waits for, such as in what a client asked: told, and survived."""

@@ -199,6 +199,15 @@ class Duties:
         own = any(spans.find(version, value) for (_, proxy), spans in self._wish.items() if not proxy)
         return own, any(spans.find(version, value) for (_, proxy), spans in self._wish.items() if proxy)
 
+    def unanswered(self) -> Spans:
+        """What is wanted and not answered on some interface: being probed, or another host's."""
+        return Spans(
+            span
+            for presence in self.presences.values()
+            for spans in (presence.own - presence.answering, presence.proxied - presence.proxying)
+            for span in spans
+        )
+
     def totals(self) -> tuple[LinkTotals, ...]:
         """The state of each interface in use; walks the sets, so for a scrape, not for an event."""
         return tuple(

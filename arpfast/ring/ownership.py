@@ -60,7 +60,7 @@ class Orders(msgspec.Struct, frozen=True):
     answers: Spans
     """What to answer for."""
     fresh: Spans
-    """Of these, what no member is known to have answered before: to be probed first (RFC 5227, RFC 4862)."""
+    """Of these, what no member is known to have answered: to be probed first (RFC 5227, RFC 4862)."""
     standing: Standing | None
     """To be published, if it changed."""
     watch: tuple[str, ...]
@@ -84,6 +84,8 @@ class Ownership:
         self.roster = Roster(me.name)
         self.claims: Claims = {}
         self.fresh = Spans()
+        self.unanswered = Spans()
+        """What we cannot answer for yet, or because another host has it; replaced by the shell."""
         self.settled = False
         self._aside: Claims = {}
         """What we claimed when we last stood aside: ours still, unless somebody has taken it meanwhile."""
@@ -248,7 +250,8 @@ class Ownership:
         )
 
     def _to_publish(self) -> Standing | None:
-        me = msgspec.structs.replace(self.me, claims={epoch: spans for epoch, spans in self.claims.items() if spans})
+        claims = {epoch: spans for epoch, spans in self.claims.items() if spans}
+        me = msgspec.structs.replace(self.me, claims=claims, unanswered=self.unanswered & self.owned)
         if self.said is not None and msgspec.structs.replace(me, serial=self.said.serial) == self.said:
             return None
         self.said = msgspec.structs.replace(me, serial=me.serial + 1)
@@ -337,7 +340,8 @@ class Ownership:
         heirs = {}
         for name, witness in here.items():
             if witness.standing is not None and witness.standing.macs and witness.standing.claims:
-                ours = self.ballot.succession(name).heirs.get(self.me.name, NOTHING) & witness.standing.owned
+                answered = witness.standing.owned - witness.standing.unanswered
+                ours = self.ballot.succession(name).heirs.get(self.me.name, NOTHING) & answered
                 if ours:
                     heirs[name] = ours
         return heirs
@@ -351,7 +355,10 @@ class Ownership:
                 known |= again
         if first := spans - known:
             self.claims[1] = self.claims.get(1, Spans()) | first
-            self.fresh |= first
+        standings = (witness.standing for witness in self.roster.witnesses.values() if witness.standing is not None)
+        unproved = Spans(span for standing in standings for span in standing.unanswered & standing.owned) & spans
+        self.fresh |= first | unproved
+        self.unanswered |= first | unproved
         self._remember(self.claims)
 
     def _release(self, spans: Spans) -> None:

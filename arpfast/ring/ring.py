@@ -151,6 +151,12 @@ class Ring:
         self._looked.set()
         self.wake()
 
+    def unanswered(self, spans: Spans) -> None:
+        """Replace what we cannot answer yet, or because another host has it."""
+        if spans != self.ownership.unanswered:
+            self.ownership.unanswered = spans
+            self.wake()
+
     def unhealthy(self, spans: Spans) -> None:
         """Replace what the health checks say cannot be served here."""
         self.ownership.be(unhealthy=spans)

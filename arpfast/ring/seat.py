@@ -120,6 +120,10 @@ class Seat:
         """Replace the interfaces that are answered on."""
         self.ring.interfaces(used)
 
+    def unanswered(self, spans: Spans) -> None:
+        """Replace what is not answered, though it is wanted."""
+        self.ring.unanswered(spans)
+
     def facts(self, facts: list[Fact]) -> None:
         """What the responder's thread has told."""
         self.ring.facts(facts)

@@ -51,6 +51,8 @@ class Standing(msgspec.Struct, frozen=True):
     claims: Claims = msgspec.field(default_factory=dict)
     hears: tuple[str, ...] = ()
     """Members that it hears on the wire, though the ring calls them suspect or dead."""
+    unanswered: Spans = Spans()
+    """Of what it claims: not answered, since it is still being probed, or another host was found to have it."""
 
     @property
     def owned(self) -> Spans:
@@ -71,6 +73,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     unhealthy: tuple[bytes, bytes]
     claims: list[tuple[int, bytes, bytes]]
     hears: list[str]
+    unanswered: tuple[bytes, bytes] = (b"", b"")
 
 
 _DRAINED, _HOLDING, _CARRIER = 1, 2, 4
@@ -98,6 +101,7 @@ def encode(standing: Standing) -> bytes:
             _both(standing.unhealthy),
             [(epoch, *_both(spans)) for epoch, spans in sorted(standing.claims.items())],
             list(standing.hears),
+            _both(standing.unanswered),
         )
     )
 
@@ -138,6 +142,7 @@ def decode(data: bytes) -> Standing:
         _spans(*wire.unhealthy),
         claims,
         tuple(wire.hears),
+        _spans(*wire.unanswered),
     )
 
 

@@ -1,7 +1,8 @@
 """The watches on other members: which to have, and what the thread's facts about them mean. No rules of the ring here.
 
 A member is watched on every interface that shares a network with it, by every hardware address that it may answer with
-there; it is silent only if all of these watches are. The question is for an address that it claims.
+there; it is silent only if all of these watches are. The question is for an address that it claims, and not one that it
+still probes or that another host has: its silence about that says nothing.
 
 `default`: three intervals of 20 ms, only while the ring doubts a member. `fast`: heirs watch at that pace all the time,
 and where one watch says it all, it carries an estate: what to answer and whom to tell, so that the thread can begin
@@ -130,8 +131,8 @@ class Watching:
 
     @staticmethod
     def _asked(standing: Standing) -> tuple[Version, int] | None:
-        """An address that it claims, of IPv4 if there is one."""
-        owned = standing.owned
+        """An address that it answers for, of IPv4 if there is one."""
+        owned = standing.owned - standing.unanswered
         return next(((span.version, span.first) for span in owned), None)
 
     def _shared(self, standing: Standing) -> list[Interface]:

@@ -49,6 +49,21 @@ def test_a_dead_owner_is_succeeded_as_soon_as_ring_and_wire_agree(inherit: bool)
     world.check_one_owner_each()
 
 
+@pytest.mark.parametrize("inherit", [False, True])
+def test_silence_about_what_an_outsider_has_is_no_death(inherit: bool) -> None:
+    world = World("abc", ADDRESSES, Terms(members=3, hold_down_s=3.0, inherit=inherit))
+    world.outsiders = Spans.parse(ADDRESS)
+    world.run(QUIET_S)
+    world.check_one_owner_each()
+    told = len(world.told)
+    world.run(QUIET_S)
+    assert not world.told[told:], "expected nothing to move"
+    heir = world.hosts[owner(world)]
+    heir.stop()
+    world.run(QUIET_S)
+    assert world.hosts[owner(world)].ownership.fresh & world.outsiders, "expected who takes it to probe it"
+
+
 def test_a_frozen_owner_does_not_come_back_answering() -> None:
     world = ring()
     frozen = world.hosts[owner(world)]

@@ -114,6 +114,10 @@ class Host:
     def _carry_out(self, orders: Orders) -> None:
         world = self.world
         self.answers, self.watched, self.heirs = orders.answers, orders.watch, orders.heirs
+        withheld = orders.fresh & world.outsiders
+        if withheld != self.ownership.unanswered:
+            self.ownership.unanswered = withheld
+            world.later(0.0, self.turn)
         world.told += [(world.now, self.name, event) for event in orders.events]
         if orders.standing is not None:
             for other in world.others(self):
@@ -171,10 +175,16 @@ class Host:
         shown = witness.wire
         wire: Wire | None = None
         if name in self.watched or name in self.heirs:
-            claimed = NOTHING if witness.standing is None else witness.standing.owned
-            if self.sees(other) and other.answers & claimed:
+            said = witness.standing
+            asked = NOTHING if said is None else said.owned - said.unanswered
+            if not asked:
                 self.silent_since.pop(name, None)
-            silent = name in self.silent_since or not (self.sees(other) and other.answers & claimed)
+                self.ownership.wire(name, None, now)
+                return shown is not None
+            answered = Spans(asked.spans[:1]) & (other.answers - other.ownership.unanswered)
+            if self.sees(other) and answered:
+                self.silent_since.pop(name, None)
+            silent = name in self.silent_since or not (self.sees(other) and answered)
             alarm = silent and now - self.silent_since.setdefault(name, now) >= ALARM_S
             if alarm and name in self.heirs and not witness.fallen:
                 self.ownership.inherited(name, self.heirs[name])
@@ -195,6 +205,8 @@ class World:
     def __init__(self, names: Iterable[str], addresses: Spans, terms: Terms, **fields: Any) -> None:
         self.now = 1000.0
         self.addresses = addresses
+        self.outsiders = NOTHING
+        """What hosts outside of the ring have: found when it is probed, and then not answered."""
         self.told: list[tuple[float, str, Any]] = []
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._serial = count()
