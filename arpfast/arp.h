@@ -55,8 +55,8 @@ static inline enum verdict answer_arp(const struct table *table, const struct li
     if (op != ARP_REQUEST) return VERDICT_NOT_REQUEST;
     if (spa == 0 && kind != KIND_PROXY && link_is_kin(link, arp->sha)) return VERDICT_LOOPED;
     if (kind == KIND_TENTATIVE) {
-        /* RFC 5227 §2.1.1: two hosts that probe for one address at a time have both lost it. What is not broadcast is no
-         * such probe: it is asked of whom the asker takes for the owner, as by a member that watches us, and whose
+        /* RFC 5227 §2.1.1: two hosts that probe for one address at a time have both lost it. What is not broadcast is
+         * no such probe: it is asked of whom the asker takes for the owner, as by a member that watches us, and whose
          * hardware address we may not know yet. */
         if (spa != 0 || !mac_is_group(frame)) return VERDICT_TENTATIVE;
         return link_claim(link, arp->sha, 0);
