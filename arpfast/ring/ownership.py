@@ -10,6 +10,8 @@ decide. A claim says "I answer for this", by an epoch one above every epoch know
 3. *Yield*: a claim of a member that is here, by a higher epoch, ends ours at once; by the same epoch, the lesser name
    wins, which every member can tell without asking.
 4. *Stand aside*: after a freeze, without a settled view, or without a quorum, nothing is claimed and nothing answered.
+   Who starts says so at once, without claims, so that members that start together know each other when they probe;
+   so does who has no carrier.
 
 MetalLB's speakers publish nothing: what the election gives to one of them is theirs without a claim.
 """
@@ -216,6 +218,7 @@ class Ownership:
         self.me = msgspec.structs.replace(
             self.me,
             holding=not self.settled or now < self._hold_until_s,
+            settling=not self.settled,
             hears=self.roster.hears(now) if self.settled else (),
         )
         here = self.roster.here()
@@ -241,13 +244,19 @@ class Ownership:
         return Orders(
             owned,
             self.fresh,
-            self._to_publish() if self.settled else None,
+            self._to_publish() if self._has_a_say() else None,
             self.roster.to_watch(),
             heirs,
             condemn,
             exchange,
             events,
         )
+
+    def _has_a_say(self) -> bool:
+        """Not while what we said last may still hold: who stood still for a moment, and is about to hear that nobody
+        has taken its claims, has not given them up.
+        """
+        return self.settled or self.said is None or self.said.settling or not self.me.carrier
 
     def _to_publish(self) -> Standing | None:
         claims = {epoch: spans for epoch, spans in self.claims.items() if spans}
@@ -318,7 +327,9 @@ class Ownership:
 
     def _eligible(self, witness: Witness) -> bool:
         """MetalLB's order knows no claims; the balanced one needs them."""
-        return witness.standing is not None or (not witness.ours and self.terms.method is Method.METALLB)
+        if witness.standing is None:
+            return not witness.ours and self.terms.method is Method.METALLB
+        return not witness.standing.settling
 
     def _incumbents(self, here: dict[str, Witness]) -> dict[str, Spans]:
         """Who holds what: of several claims to one address, the one with the best right."""

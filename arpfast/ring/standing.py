@@ -40,6 +40,8 @@ class Standing(msgspec.Struct, frozen=True):
     drained: bool = False
     holding: bool = False
     """Came (back) lately: takes nothing from others yet."""
+    settling: bool = False
+    """Has not heard the others yet: claims nothing, and is given nothing."""
     carrier: bool = True
     """At least one of its interfaces in use has a carrier."""
     macs: tuple[bytes, ...] = ()
@@ -76,7 +78,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     unanswered: tuple[bytes, bytes] = (b"", b"")
 
 
-_DRAINED, _HOLDING, _CARRIER = 1, 2, 4
+_DRAINED, _HOLDING, _CARRIER, _SETTLING = 1, 2, 4, 8
 _NAME_MAX, _MACS_MAX, _HEARS_MAX, _EPOCH_MAX = 255, 256, 1024, 1 << 48
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Wire)
@@ -88,6 +90,7 @@ def encode(standing: Standing) -> bytes:
         (_DRAINED if standing.drained else 0)
         | (_HOLDING if standing.holding else 0)
         | (_CARRIER if standing.carrier else 0)
+        | (_SETTLING if standing.settling else 0)
     )
     return _encoder.encode(
         _Wire(
@@ -136,6 +139,7 @@ def decode(data: bytes) -> Standing:
         wire.preference,
         bool(wire.flags & _DRAINED),
         bool(wire.flags & _HOLDING),
+        bool(wire.flags & _SETTLING),
         bool(wire.flags & _CARRIER),
         tuple(wire.macs),
         _spans(*wire.networks),

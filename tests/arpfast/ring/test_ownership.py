@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arpfast.election import Method
-from arpfast.ring.ownership import Terms
-from arpfast.spans import Spans
+from arpfast.ring.ownership import Ownership, Terms
+from arpfast.ring.roster import Gossip
+from arpfast.ring.standing import Standing
+from arpfast.spans import NOTHING, Spans
 from tests.arpfast.ring.world import ALARM_S, DELAY_S, QUIET_S, SUSPECT_S, TICK_S, World
 
 ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
@@ -62,6 +64,37 @@ def test_silence_about_what_an_outsider_has_is_no_death(inherit: bool) -> None:
     heir.stop()
     world.run(QUIET_S)
     assert world.hosts[owner(world)].ownership.fresh & world.outsiders, "expected who takes it to probe it"
+
+
+def test_who_starts_says_so_before_it_takes_part() -> None:
+    starting = Ownership(Standing("a", 7), Terms())
+    starting.want(ADDRESSES, NOTHING)
+    said = starting.orders(0.0).standing
+    assert said is not None
+    assert (said.settling, said.macs, said.claims) == (True, (), {})
+    assert starting.orders(0.1).standing is None, "expected it once"
+    starting.be(macs=(b"\2\0\0\0\0\1",))
+    said = starting.orders(0.2).standing
+    assert said is not None
+    assert said.macs == (b"\2\0\0\0\0\1",)
+    other = Ownership(Standing("b", 7), Terms())
+    other.want(ADDRESSES, NOTHING)
+    other.gossip("a", Gossip.ALIVE, ours=True)
+    other.standing(said)
+    other.settle(0.2)
+    assert other.orders(0.2).answers == ADDRESSES, "expected nothing to be left to who may take long to settle"
+
+
+def test_who_loses_its_carrier_gives_up_its_claims_where_gossip_goes_another_way() -> None:
+    world = ring()
+    host = world.hosts[owner(world)]
+    host.wire_side = 1
+    host.ownership.stand_aside("no interface has a carrier")
+    host.ownership.be(carrier=False)
+    host.turn()
+    world.run(4 * DELAY_S)
+    assert world.owners(ADDRESS), "expected another owner at once"
+    assert not host.answers
 
 
 def test_a_frozen_owner_does_not_come_back_answering() -> None:

@@ -15,6 +15,7 @@ FULL = Standing(
     preference=-3,
     drained=True,
     holding=True,
+    settling=True,
     carrier=False,
     macs=(b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2"),
     networks=Spans.parse("192.0.2.0/24", "2001:db8::/64"),

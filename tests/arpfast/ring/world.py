@@ -53,6 +53,7 @@ class Host:
         serial = int(self.world.now * 1000) << 10
         self.ownership = Ownership(Standing(self.name, serial, macs=(self.mac,), **self.fields), self.terms)
         self.ownership.want(self.world.addresses, NOTHING)
+        self.world.later(0.0, self.turn)
         self.world.later(SETTLE_S, self._settle)
 
     def stop(self) -> None:
@@ -176,7 +177,7 @@ class Host:
         wire: Wire | None = None
         if name in self.watched or name in self.heirs:
             said = witness.standing
-            asked = NOTHING if said is None else said.owned - said.unanswered
+            asked = NOTHING if said is None else (said.owned - said.unanswered) or said.owned
             if not asked:
                 self.silent_since.pop(name, None)
                 self.ownership.wire(name, None, now)
