@@ -66,6 +66,7 @@ class Announcer:
         self._wish: tuple[list[Answer], Settings] | None = None
         self._snapshot: Mapping[int, Interface] | None = None
         self._announce: list[Spans] = []
+        self._members: frozenset[bytes] | None = None
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._running = False
@@ -87,6 +88,13 @@ class Announcer:
     def interfaces(self, snapshot: Mapping[int, Interface]) -> None:
         """Replace the picture of this host's interfaces."""
         self._snapshot = snapshot
+        self._wake.set()
+
+    def members(self, macs: frozenset[bytes]) -> None:
+        """Replace the hardware addresses of the others in our ring: what one of them was found to have is settled with
+        it, so it is not taken.
+        """
+        self._members = macs
         self._wake.set()
 
     def announce(self, spans: Spans) -> None:
@@ -183,6 +191,9 @@ class Announcer:
         if self._snapshot is not None:
             snapshot, self._snapshot = self._snapshot, None
             duties.interfaces(snapshot, now)
+        if self._members is not None:
+            members, self._members = self._members, None
+            duties.members(members, now)
         # Before time: a verdict must know of all that came in before it.
         duties.facts(facts, now, taken_lost=self._responder.taken_lost())
         if facts and self._pass_on is not None:

@@ -154,6 +154,12 @@ class Duties:
         for ifindex, found in taken.items():
             self.presences[ifindex].found_taken(found, now)
 
+    def members(self, macs: frozenset[bytes], now: float) -> None:
+        """Replace the hardware addresses of the others in our ring; what was held to be taken by one is tried again."""
+        self.office.members = macs
+        for presence in self.presences.values():
+            presence.forgive(macs, now)
+
     def joined(self, ifindex: int, now: float) -> None:
         """All the groups that the last order for this interface asked for have been joined."""
         presence = self.presences.get(ifindex)

@@ -42,6 +42,8 @@ class Office:
         self.settings = AnnounceSettings()
         self.macs: frozenset[bytes] = frozenset()
         """The hardware addresses of this host: never in conflict with us."""
+        self.members: frozenset[bytes] = frozenset()
+        """Those of the other hosts of our ring: who of us has an address is no business of ours here."""
         self.taken_lost = 0
         """How often it was not heard that an address is taken: there were too many at once."""
         self.events: list[Event] = []

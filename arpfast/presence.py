@@ -115,6 +115,15 @@ class Presence:
         self._try_again(tried, now)
         return again.size, len(tried)
 
+    def forgive(self, macs: frozenset[bytes], now: float) -> None:
+        """Begin anew with what these hosts were found to have: they turned out to be members of our ring."""
+        forgiven = [key for key, held in self.withheld.items() if not held.yielded and held.mac in macs]
+        for key in forgiven:
+            del self.withheld[key]
+        if forgiven:
+            self._conflicts_seen = max(0, self._conflicts_seen - len(forgiven))
+            self._admit(_singles(forgiven) - self.waiting - self.probing, now)
+
     def _remove(self, removed: Spans) -> None:
         if not removed:
             return
@@ -250,10 +259,11 @@ class Presence:
 
     def found_taken(self, found: Mapping[Key, bytes], now: float) -> None:
         """Other hosts, by MAC, use or probe for addresses that we probe."""
+        known = self.office.macs | self.office.members
         taken = [
             (key, mac)
             for key, mac in found.items()
-            if mac not in self.office.macs and self.own.find(*key) and self._withhold(key, mac, now)
+            if mac not in known and self.own.find(*key) and self._withhold(key, mac, now)
         ]
         self.office.counts["taken"] += len(taken)
         if taken:
@@ -261,7 +271,7 @@ class Presence:
 
     def found_conflict(self, key: Key, mac: bytes, now: float) -> None:
         """Another host uses an address that we answer for."""
-        if mac in self.office.macs or not self.answering.find(*key):
+        if mac in self.office.macs or mac in self.office.members or not self.answering.find(*key):
             return
         self._conflicts_seen += 1
         self.office.counts["conflicts"] += 1

@@ -71,7 +71,7 @@ class Seat:
             name,
             config.ring,
             answer=self._answer,
-            watching=Watching(responder, config.ring.profile),
+            watching=Watching(responder, config.ring.profile, announcer.members),
             report=self._tell,
         )
         self.checks = Checks(config.checks, self._checked, report)

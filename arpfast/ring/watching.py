@@ -1,8 +1,8 @@
 """The watches on other members: which to have, and what the thread's facts about them mean. No rules of the ring here.
 
 A member is watched on every interface that shares a network with it, by every hardware address that it may answer with
-there; it is silent only if all of these watches are. The question is for an address that it claims, and not one that it
-still probes or that another host has: its silence about that says nothing.
+there; it is silent only if all of these watches are. The question is for an address that it claims, and
+not, if it can be helped, for one that it still probes or that another host has: its silence about that says nothing.
 
 `default`: three intervals of 20 ms, only while the ring doubts a member. `fast`: heirs watch at that pace all the time,
 and where one watch says it all, it carries an estate: what to answer and whom to tell, so that the thread can begin
@@ -20,7 +20,7 @@ from arpfast.ring.roster import Wire
 from arpfast.spans import NOTHING, Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from arpfast.crossing import Fact
     from arpfast.interfaces import Interface
@@ -40,9 +40,9 @@ Key = tuple[int, "Version", int, bytes]
 class Watching:
     """The watches of one member."""
 
-    def __init__(self, responder: Responder, profile: str) -> None:
-        """Nobody is watched."""
-        self._responder = responder
+    def __init__(self, responder: Responder, profile: str, know: Callable[[frozenset[bytes]], None]) -> None:
+        """Nobody is watched. `know` is told the members' hardware addresses as the thread is."""
+        self._responder, self._know = responder, know
         self._profile = profile
         self._interfaces: dict[int, Interface] = {}
         self._watches: dict[Key, tuple[str, Watch]] = {}
@@ -75,6 +75,7 @@ class Watching:
         if members - ours != self._members:
             self._members = members - ours
             self._responder.set_members(self._members)
+            self._know(self._members)
         names = tuple(dict.fromkeys((*watch, *heirs)))
         wanted = (names, dict(heirs), {n: standings[n] for n in names if n in standings}, dict(self._interfaces))
         if wanted == self._wanted:
@@ -131,9 +132,9 @@ class Watching:
 
     @staticmethod
     def _asked(standing: Standing) -> tuple[Version, int] | None:
-        """An address that it answers for, of IPv4 if there is one."""
-        owned = standing.owned - standing.unanswered
-        return next(((span.version, span.first) for span in owned), None)
+        """An address that it answers for, of IPv4 if there is one; else any, for it may have said less than it did."""
+        owned = standing.owned
+        return next(((span.version, span.first) for span in (owned - standing.unanswered) or owned), None)
 
     def _shared(self, standing: Standing) -> list[Interface]:
         """Our interfaces on a network of its own; all of them if there is none, or nothing is known of its networks."""

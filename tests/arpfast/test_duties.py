@@ -21,7 +21,7 @@ from arpfast.spans import Span, Spans
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-from tests.arpfast.stage import OTHER, V4, V6, Stage, eth
+from tests.arpfast.stage import OTHER, STRANGER, V4, V6, Stage, eth
 
 
 def test_a_proxied_prefix_is_neither_probed_nor_announced() -> None:
@@ -159,3 +159,19 @@ def test_groups_are_joined_for_what_may_have_to_be_answered_at_any_moment() -> N
     stage.want("2001:db8::99", probe=ProbeMode.OFF)
     assert stage.links[2].groups == Spans.parse(V6, "2001:db8::99")
     assert stage.links[2].own == Spans.parse("2001:db8::99")
+
+
+def test_what_a_member_of_our_ring_has_is_not_taken_however_late_we_hear_that_it_is_one() -> None:
+    stage = Stage(eth())
+    addresses = [f"192.0.2.{last}" for last in range(10, 25)]
+    stage.want(*addresses)
+    for address in addresses:
+        stage.fact(FactKind.TAKEN, address)
+    stage.duties.members(frozenset({STRANGER}), stage.now)
+    stage.wait(0.1)
+    stage.fact(FactKind.TAKEN, addresses[0])
+    stage.wait(1)
+    assert {stage.on(address).phase for address in addresses} == {Phase.ANSWERING}
+    told = len(stage.said("another host uses"))
+    stage.fact(FactKind.CONFLICT, addresses[0])
+    assert len(stage.said("another host uses")) == told
