@@ -84,7 +84,8 @@ class Company:
             ]
             here = [{name: seen for name, seen in picture.items() if name in names or seen[2]} for picture in pictures]
             return (
-                all(picture == here[0] for picture in here)
+                all(member.ask("status")["ready"] for member in there)
+                and all(picture == here[0] for picture in here)
                 and set(here[0]) == names
                 and all(is_here or name == member.name for member, picture in zip(there, here, strict=True)
                         for name, (_, _, is_here, _) in picture.items())
