@@ -186,7 +186,7 @@ class Presence:
             ready = self._ready(version)
             if not ready:
                 continue
-            batch = _first(ready, max(1, int(self.office.outbox.rate_per_s * BATCH_S)))
+            batch, _ = ready.window(None, max(1, int(self.office.outbox.rate_per_s * BATCH_S)), largest=ready.size)
             self.waiting -= batch
             self.probing |= batch
             how = plan(mode, version, self.office.random)
@@ -396,8 +396,3 @@ class Presence:
 
 def _singles(keys: Iterable[Key]) -> Spans:
     return Spans(Span(version, value, value) for version, value in keys)
-
-
-def _first(spans: Spans, count: int) -> Spans:
-    """The first `count` addresses."""
-    return spans.window(None, count, largest=spans.size)[0]

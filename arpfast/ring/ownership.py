@@ -23,57 +23,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from arpfast.election import Candidate, Method, elect
+from arpfast.ring.orders import Event, Orders
 from arpfast.ring.roster import Gossip, Roster, Wire, Witness
 from arpfast.spans import NOTHING, Spans
 from arpfast.units import Units
 
 if TYPE_CHECKING:
     from arpfast.election import Ballot
+    from arpfast.ring.orders import Terms
     from arpfast.ring.standing import Claims, Standing
-
-HISTORY = 64
-"""Ring events that wait to be taken; no more can come of one turn than there are members."""
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """How the ring is run; must be the same on every member."""
-
-    method: Method = Method.BALANCED
-    quorum: bool = False
-    members: int = 1
-    """How many members the settings name: what a quorum is more than half of."""
-    hold_down_s: float = 10.0
-    inherit: bool = False
-    """Heirs watch owners all the time, and inherit without asking (profile `fast`)."""
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that changed hands or minds: for the log and the timeline."""
-
-    event: str
-    member: str = ""
-    spans: Spans = Spans()
-    why: str = ""
-
-
-class Orders(msgspec.Struct, frozen=True):
-    """What follows. Answer first, then publish."""
-
-    answers: Spans
-    """What to answer for."""
-    fresh: Spans
-    """Of these, what no member is known to have answered: to be probed first (RFC 5227, RFC 4862)."""
-    standing: Standing | None
-    """To be published, if it changed."""
-    watch: tuple[str, ...]
-    """Members to be asked on the wire whether they still answer."""
-    heirs: dict[str, Spans]
-    """What we are to inherit, and from whom, should they fall silent (`Terms.inherit`)."""
-    condemn: tuple[str, ...]
-    """Suspects whose death the wire has proved."""
-    exchange: tuple[str, ...]
-    """Members whose state differs from what we know of it: to be exchanged with now."""
-    events: tuple[Event, ...]
 
 
 class Ownership:

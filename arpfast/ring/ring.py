@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from arpfast.crossing import FactKind
 from arpfast.election import Method
-from arpfast.ring.ownership import Event, Orders, Ownership, Terms
+from arpfast.ring.orders import Event, Orders, Terms
+from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
 from arpfast.ring.roster import Gossip, Witness
 from arpfast.ring.standing import META, Standing, decode, decode_all, encode, encode_all

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from arpfast.gossip.keys import Key
     from arpfast.interfaces import Interface
     from arpfast.responder import Responder
-    from arpfast.ring.ownership import Event
+    from arpfast.ring.orders import Event
     from arpfast.ring.settings import RingSettings
     from arpfast.ring.telling import AddressState, RingState
     from arpfast.spans import Spans, Version

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_check_that_fails_moves_its_address_and_one_that_fails_everywhere_does
     checked = ADDRESSES[0]
     with Company(lab, ADDRESSES) as company:
         for member in company.members:
-            write = f'cat >> {told}/{member.name}'
+            write = f"cat >> {told}/{member.name}"
             member.change(company.options, {
                 "on_change": [{"command": ["/bin/sh", "-c", write]}],
                 "checks": [{
@@ -105,7 +106,7 @@ def test_a_check_that_fails_moves_its_address_and_one_that_fails_everywhere_does
         for _ in range(2):
             owner = serving[checked]
             flags[owner.name].unlink()
-            wait_until(lambda one=owner: not one.ask("explain", checked)["ring"]["ours"], DEADLINE_S, every_ms=20,
+            wait_until(partial(_given_up, owner, checked), DEADLINE_S, every_ms=20,
                        what=f"{owner.name} to give up what it cannot serve")  # fmt: skip
             serving = company.agree()
             company.check(serving)
@@ -224,3 +225,7 @@ def test_a_ring_of_one_answers_for_everything(lab: Lab) -> None:
         company.members[0].wait_event("stood aside")
         company.ring.heal()
         company.check(company.agree())
+
+
+def _given_up(member: Any, address: str) -> bool:
+    return not member.ask("explain", address)["ring"]["ours"]

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arpfast.election import Method
-from arpfast.ring.ownership import Ownership, Terms
+from arpfast.ring.orders import Terms
+from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip
 from arpfast.ring.standing import Standing
 from arpfast.spans import NOTHING, Spans

@@ -50,7 +50,7 @@ class Orders:
 
 def watching(*interfaces: Interface, profile: str = "default") -> tuple[Watching, Any]:
     orders: Any = Orders()
-    made = Watching(orders, profile)
+    made = Watching(orders, profile, lambda _: None)
     made.interfaces(interfaces or (ETH0, ETH1))
     return made, orders
 

@@ -12,13 +12,15 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from arpfast.ring.ownership import Orders, Ownership, Terms
+from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip, Wire
 from arpfast.ring.standing import Standing, decode, encode
 from arpfast.spans import NOTHING, Spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from arpfast.ring.orders import Orders, Terms
 
 DELAY_S, SUSPECT_S, DEAD_S, ALARM_S, TICK_S = 0.01, 0.4, 4.0, 0.06, 0.02
 SETTLE_S = 0.05
