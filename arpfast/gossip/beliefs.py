@@ -190,7 +190,7 @@ class Beliefs:
         if self.leaving:
             return
         accuser = self._members.by_name.get(told.sender)
-        if accuser is not None and accuser.state is State.DEAD:
+        if accuser is not None and accuser.state is not State.ALIVE:
             self.doubt_deaths()
         if told.incarnation >= self._me.incarnation:
             self._refute(told.incarnation, now)
@@ -199,8 +199,8 @@ class Beliefs:
             self._outgoing.send(accuser.endpoint, [encode(self._myself())], accuser)
 
     def doubt_deaths(self) -> None:
-        """One that we believe dead speaks to us: we were parted, so tell nobody any more whom we found dead."""
-        for record in self._members:
+        """One speaks to us that we do not believe alive: we were parted, so tell nobody any more whom we found dead."""
+        for record in self._members.silent.values():
             if record.state is State.DEAD:
                 self._outgoing.news.forget(record.name)
 

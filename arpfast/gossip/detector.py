@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from arpfast.gossip.timing import Timing
 
 RELAYS_AT_MOST = 512
+REUNIONS = 8
+"""About so many members exchange views with one that is back."""
 CALLS = 3
 """So many are called at a time."""
-_CALLABLE = (State.SUSPECT, State.DEAD)
 
 
 class _Probe:
@@ -206,20 +207,18 @@ class Detector:
 
     def _recall(self, now: float) -> None:
         self._agenda.at(now + self._timing.recall_s, self._recall)
+        if not self._called:
+            # Taken from the end: suspects first.
+            self._called = sorted(self._members.silent.values(), key=lambda record: record.state is State.SUSPECT)
         for _ in range(CALLS):
-            if not self._call_next(now):
-                break
+            self._call_next(now)
 
-    def _call_next(self, now: float) -> bool:
-        """Call the next of those who are suspect or dead, if there is one; a new round begins with the next call."""
+    def _call_next(self, now: float) -> None:
         while self._called:
             record = self._called.pop()
-            if record.state in _CALLABLE and self._members.by_name.get(record.name) is record:
+            if self._members.silent.get(record.name) is record:
                 self._call(record, now)
-                return True
-        self._called = [record for record in self._members if record.state in _CALLABLE]
-        self._called.sort(key=lambda record: record.state is State.SUSPECT)  # the last are called first
-        return False
+                return
 
     def _call(self, record: Record, now: float) -> None:
         self._counts.calls += 1
@@ -236,9 +235,8 @@ class Detector:
         if record.state is State.SUSPECT:
             return
         self._beliefs.doubt_deaths()
-        if self._called:
-            self._call_next(now)
-        if self._reunion is None:
+        self._call_next(now)
+        if self._reunion is None and self._members.chance(REUNIONS):
             self._reunion = record
             self._agenda.at(now + 2 * self._timing.probe_interval_s, self._reunite)
 

@@ -43,7 +43,7 @@ def parse_target(text: str, default_port: int) -> Target:
             raise ValueError(f"expected a port after the colon, not {text!r}")
     if not host or any(space in host for space in " \t/"):
         raise ValueError(f"expected a host or an address, not {text!r}")
-    if ":" in host and not _is_ipv6(host):
+    if (":" in host or text.lstrip().startswith("[")) and not _is_ipv6(host):
         raise ValueError(f"expected an IPv6 address or one port, not {text!r}")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"expected a port of 1 to 65535, not {port!r} in {text!r}")

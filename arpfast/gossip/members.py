@@ -139,6 +139,8 @@ class Members:
         self._circle: list[tuple[int, str]] = [me.place]
         self.living = 1
         """How many are alive or suspect, we included."""
+        self.silent: dict[str, Record] = {}
+        """The suspect and the dead."""
 
     def __iter__(self) -> Iterator[Record]:
         """All of them, dead ones too."""
@@ -157,6 +159,10 @@ class Members:
         lived = record.lives
         record.state, record.since = state, now
         record.changed()
+        if state is State.SUSPECT or state is State.DEAD:
+            self.silent[record.name] = record
+        else:
+            self.silent.pop(record.name, None)
         if record.lives and not lived:
             self.living += 1
             insort(self._circle, record.place)
@@ -182,6 +188,7 @@ class Members:
         for record in self._turns:
             if not record.lives and record is not self.me and forget(record):
                 del self.by_name[record.name]
+                self.silent.pop(record.name, None)
         self._turns = [record for record in self._turns if self.by_name.get(record.name) is record]
         self._random.shuffle(self._turns)
 
@@ -199,6 +206,10 @@ class Members:
             found.append(record)
             count -= record.state is State.ALIVE
         return found
+
+    def chance(self, count: int) -> bool:
+        """Whether to do what about so many of all members should do."""
+        return self._random.random() * self.living < count
 
     def pick(self, count: int, wanted: Callable[[Record], bool]) -> list[Record]:
         """Up to `count` others that `wanted` holds for, at random."""

@@ -59,6 +59,7 @@ class Node:
         self._keys = settings.keys
         self._held = 0
         self._turning = False
+        self._opened = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
 
@@ -86,10 +87,11 @@ class Node:
         self._loop.add_reader(self._udp, self._readable)
         self._joiner = Joiner(protocol, self._dialler, settings.timing, (settings.bind, port), self._random)
         self._joiner.want(settings.join)
+        self._opened = True
         self._turn()
 
     async def run(self) -> None:
-        """Be a member until `close`, or until cancelled, which is like being killed: `leave` first to be polite."""
+        """`open`, and be a member until `close` or until cancelled; to the others that is death, so `leave` first."""
         await self.open()
         try:
             await self._closed.wait()
@@ -110,10 +112,12 @@ class Node:
         return True
 
     async def close(self) -> None:
-        """Be silent at once. May be called again."""
+        """Be silent at once. May be called again, and before `open`."""
         if self._closed.is_set():
             return
         self._closed.set()
+        if not self._opened:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._udp)

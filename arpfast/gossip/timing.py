@@ -72,6 +72,6 @@ LOCAL = _with(
 )  # fmt: skip
 RING = _with(
     LAN, probe_interval_s=0.15, probe_timeout_s=0.06, watched=1, suspicion_mult=10, suspicion_max_mult=4,
-    gossip_interval_s=0.1, gossip_to_the_dead_s=5.0, push_pull_interval_s=10.0, tcp_timeout_s=2.0, forget_s=3600.0,
-    reclaim_s=1.0, recall_s=0.2, rejoin_s=0.25, rejoin_max_s=2.0,
+    gossip_nodes=4, retransmit_mult=6, gossip_interval_s=0.1, gossip_to_the_dead_s=5.0, push_pull_interval_s=10.0,
+    tcp_timeout_s=2.0, forget_s=3600.0, reclaim_s=1.0, recall_s=0.2, rejoin_s=0.25, rejoin_max_s=2.0,
 )  # fmt: skip

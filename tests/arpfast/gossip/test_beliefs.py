@@ -358,3 +358,4 @@ def test_whatever_is_told_we_live_and_incarnations_only_rise(script: list[Any]) 
         assert table.living == sum(record.lives for record in table)
         assert sorted(table._circle) == sorted(record.place for record in table if record.lives)
         assert all((record.suspicion is not None) == (record.state is SUSPECT) for record in table)
+        assert {*table.silent.values()} == {record for record in table if record.state in {SUSPECT, DEAD}}

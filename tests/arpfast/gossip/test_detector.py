@@ -284,9 +284,9 @@ def test_the_dead_are_called_with_their_accusation_first_and_met_again() -> None
     stage = Stage("ab", replace(RING, push_pull_interval_s=0.0))
     stage.tell(dead("a"))
     stage.forget()
-    stage.wait(0.25)
-    contents = [[_decoded(part) for part in _parts(packet)] for to, packet in stage.packets if to == endpoint(10)]
-    accusation, ping = next(parts[:2] for parts in contents if any(isinstance(part, Ping) for part in parts))
+    while not stage.said(Ping, to=10):
+        stage.wait(0.01)
+    accusation, ping = (_decoded(part) for part in _parts(stage.packets[-1][1])[:2])
     assert accusation == Suspect(1, "a", "me")
     stage.tell(alive("a", 2), Ack(ping.sequence))
     assert stage.state("a") is ALIVE
