@@ -50,6 +50,9 @@ class Ownership:
         self._aside: Claims = {}
         """What we claimed when we last stood aside: ours still, unless somebody has taken it meanwhile."""
         self.has_quorum = True
+        self.displaced = False
+        """Another host has our name: until a restart, we are nobody."""
+        self._twin_heard = 0
         self.ballot: Ballot | None = None
         self._wanted = self._proxied = NOTHING
         self._units = Units(NOTHING)
@@ -102,7 +105,8 @@ class Ownership:
     def standing(self, standing: Standing) -> bool:
         """A member's word of itself, at first or second hand. Whether it is news."""
         if standing.name == self.me.name:
-            if standing.serial > self.me.serial:  # ours, from before a restart
+            if standing.serial > self.me.serial:  # ours, from before a restart; or another host's, of the same name
+                self._meet_twin(standing.macs)
                 self.me = msgspec.structs.replace(self.me, serial=standing.serial)
                 self.said = None
                 self._remember(standing.claims)
@@ -113,6 +117,17 @@ class Ownership:
         self.roster.standing(standing)
         self._remember(standing.claims)
         return True
+
+    def _meet_twin(self, macs: tuple[bytes, ...]) -> None:
+        """A host that speaks by our name, of other hardware, and speaks again after we have answered that: none of an
+        earlier life. Of two such hosts the one with the lesser hardware address stays, and that is known to both.
+        """
+        if not macs or not self.me.macs or set(macs) & set(self.me.macs):
+            return
+        self._twin_heard += 1
+        if self._twin_heard > 1 and not self.displaced and macs < self.me.macs:
+            self.displaced = True
+            self._say("stood aside", spans=self.owned, why=f"another host, {macs[0].hex(':')}, has the same name")
 
     def wire(self, name: str, wire: Wire | None, now: float) -> None:
         """The watch on a member shows this now."""
@@ -182,7 +197,7 @@ class Ownership:
         here = self.roster.here()
         self._look_for_quorum(here)
         heirs: dict[str, Spans] = {}
-        if self.settled and self.has_quorum:
+        if self.settled and self.has_quorum and not self.displaced:
             self.claims, self._aside = self.claims or self._aside, {}
             self._yield(here)
             self._take(here)
@@ -214,6 +229,8 @@ class Ownership:
         """Not while what we said last may still hold: who stood still for a moment, and is about to hear that nobody
         has taken its claims, has not given them up.
         """
+        if self.displaced:
+            return False
         return self.settled or self.said is None or self.said.settling or not self.me.carrier
 
     def _to_publish(self) -> Standing | None:

@@ -231,7 +231,7 @@ class Ring:
         except ValueError:
             self.counts["refused"] += 1
             return
-        if self.ownership.standing(standing):
+        if self._is_news(standing):
             if self.node is not None and len(payload) <= BROADCAST_AT_MOST:
                 self.node.broadcast(standing.name, payload)
             self.turn()
@@ -251,9 +251,15 @@ class Ring:
         """All standings that the other side knows."""
         del join
         self._merges += 1
-        news = [self.ownership.standing(standing) for standing in decode_all(state)]
+        news = [self._is_news(standing) for standing in decode_all(state)]
         if any(news):
             self.wake()
+
+    def _is_news(self, standing: Standing) -> bool:
+        news = self.ownership.standing(standing)
+        if self.ownership.said is None:  # the others have something later by our name: they must hear from us
+            self.wake()
+        return news
 
     # -- turns -------------------------------------------------------------------------------------------------------
 

@@ -86,6 +86,35 @@ def test_who_starts_says_so_before_it_takes_part() -> None:
     assert other.orders(0.2).answers == ADDRESSES, "expected nothing to be left to who may take long to settle"
 
 
+def test_of_two_hosts_of_one_name_one_stays() -> None:
+    twins = [Ownership(Standing("a", serial, macs=(bytes([2, 0, 0, 0, 0, serial]),)), Terms()) for serial in (8, 7)]
+    for twin in twins:
+        twin.want(ADDRESSES, NOTHING)
+        twin.settle(0.0)
+    for _ in range(6):
+        for one, other in (twins, twins[::-1]):
+            one.orders(0.1)
+            if one.said is not None:
+                other.standing(one.said)
+    answered = [twin.orders(0.2).answers for twin in twins]
+    assert answered == [NOTHING, ADDRESSES]
+    assert [twin.displaced for twin in twins] == [True, False]
+
+
+def test_who_comes_back_with_another_clock_and_other_hardware_is_no_twin() -> None:
+    host = Ownership(Standing("a", 7, macs=(b"\2\0\0\0\0\2",)), Terms())
+    host.want(ADDRESSES, NOTHING)
+    before = Standing("a", 99, macs=(b"\2\0\0\0\0\1",), claims={4: ADDRESSES})
+    for _ in range(3):
+        host.standing(before)
+        host.settle(0.0)
+        orders = host.orders(0.1)
+    assert orders.answers == ADDRESSES
+    assert host.said is not None
+    assert host.said.serial > before.serial
+    assert set(host.said.claims) == {5}
+
+
 def test_who_loses_its_carrier_gives_up_its_claims_where_gossip_goes_another_way() -> None:
     world = ring()
     host = world.hosts[owner(world)]
