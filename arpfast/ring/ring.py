@@ -41,6 +41,8 @@ ASK_AGAIN_S, LOOK_S = 0.25, 0.01
 BROADCAST_AT_MOST = 1200
 """A longer standing does not fit a packet of the gossip: it is sent to each member over a stream."""
 CONFLICT_EVERY_S = 60.0
+RIVALS_S = 0.1
+"""How long announcements of others for what is ours are collected. Their claim is mostly on its way."""
 DIRECT_AT_MOST = 32
 """In a ring of so many, a standing is also sent to every member directly; gossip alone takes a few intervals."""
 STANDING = b"\x01"
@@ -92,6 +94,9 @@ class Ring:
         self._answer, self._watching, self._report = answer, watching, report
         self._macs: dict[bytes, str] = {}
         self._turning = False
+        self._rivals: dict[str, list[Span]] = {}
+        """What members announced, though we answer for it."""
+        self._settling_rivals: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._settling: asyncio.Task[None] | None = None
         self._handed_over = asyncio.Event()
@@ -119,8 +124,9 @@ class Ring:
             self.node = None
             if self._settling is not None:
                 self._settling.cancel()
-            if self._deadline is not None:
-                self._deadline.cancel()
+            for timer in (self._deadline, self._settling_rivals):
+                if timer is not None:
+                    timer.cancel()
 
     def want(self, own: Spans, proxied: Spans, settings: RingSettings) -> None:
         """Replace what the ring answers for and how."""
@@ -199,8 +205,7 @@ class Ring:
                 case FactKind.RIVAL:
                     name = self._macs.get(fact.mac)
                     if name is not None:
-                        self.ownership.rival(name, Spans([Span(fact.version, fact.address, fact.address)]))
-                        news = True
+                        self._rivals.setdefault(name, []).append(Span(fact.version, fact.address, fact.address))
                 case _:
                     told = self._watching.fact(fact)
                     if told is not None:
@@ -212,6 +217,16 @@ class Ring:
                         news = True
         if news:
             self.turn()
+        if self._rivals and self._settling_rivals is None:
+            self._settling_rivals = asyncio.get_running_loop().call_later(RIVALS_S, self._settle_with_rivals)
+
+    def _settle_with_rivals(self) -> None:
+        """A member that takes thousands of addresses announces each: one exchange settles them all."""
+        self._settling_rivals = None
+        rivals, self._rivals = self._rivals, {}
+        for name, spans in rivals.items():
+            self.ownership.rival(name, Spans(spans))
+        self.turn()
 
     # -- the gossip's side (`Listener`) ------------------------------------------------------------------------------
 

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 LEAVE_S = 6.0
 """How long a member that is told to stop takes at most to hand over and say good-bye."""
 
-_WARNINGS = frozenset({"stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard", "name claimed twice"})
+_WARNINGS = frozenset(
+    {"stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard", "name claimed twice"}
+)
 
 
 class Seat:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -82,6 +81,12 @@ def test_a_host_that_stood_still_is_measured_by_the_profile_of_the_last_reload(l
         company.check(company.agree())
 
 
+def wait_lost(member: Member, address: str) -> None:
+    """Wait until the address is not the member's any more."""
+    lost = f"{member.name} to have given up {address}"
+    wait_until(lambda: not member.ask("explain", address)["ring"]["ours"], DEADLINE_S, what=lost, every_ms=20)
+
+
 def test_a_check_that_fails_moves_its_address_and_one_that_fails_everywhere_does_not(lab: Lab) -> None:
     flags = {name: lab.directory / f"serves-{name}" for name in "abc"}
     lab.directory.chmod(0o755)
@@ -106,8 +111,7 @@ def test_a_check_that_fails_moves_its_address_and_one_that_fails_everywhere_does
         for _ in range(2):
             owner = serving[checked]
             flags[owner.name].unlink()
-            wait_until(partial(_given_up, owner, checked), DEADLINE_S, every_ms=20,
-                       what=f"{owner.name} to give up what it cannot serve")  # fmt: skip
+            wait_lost(owner, checked)
             serving = company.agree()
             company.check(serving)
         last = serving[checked]
@@ -188,7 +192,10 @@ def test_two_hosts_of_one_name_are_told_of(lab: Lab) -> None:
         member.start()
     first.wait_event("name claimed twice")
     wait_until(
-        lambda: late.events("stood aside") or twin.events("stood aside"), DEADLINE_S, what="one to give way", every_ms=20
+        lambda: late.events("stood aside") or twin.events("stood aside"),
+        DEADLINE_S,
+        what="one to give way",
+        every_ms=20,
     )
     gone = late if late.events("stood aside") else twin
     company.agree(company.but(gone))
@@ -230,7 +237,3 @@ def test_a_ring_of_one_answers_for_everything(lab: Lab) -> None:
         company.members[0].wait_event("stood aside")
         company.ring.heal()
         company.check(company.agree())
-
-
-def _given_up(member: Any, address: str) -> bool:
-    return not member.ask("explain", address)["ring"]["ours"]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
+from arpfast.crossing import Fact, FactKind
 from arpfast.ring.ring import BROADCAST_AT_MOST, STANDING, Ring
+from arpfast.ring.roster import Gossip as State
 from arpfast.ring.settings import RingSettings
 from arpfast.ring.standing import Standing, encode
 from arpfast.spans import Span, Spans
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arpfast.gossip.node import Node
+    from arpfast.ring.ownership import Event
     from arpfast.ring.watching import Watching
 
+MAC = bytes([2, 0, 0, 0, 0, 2])
 SETTINGS = RingSettings(members=("192.0.2.1", "192.0.2.2"))
 
 
@@ -27,11 +31,15 @@ class Gossip:
 
     def __init__(self) -> None:
         self.broadcasts: list[bytes] = []
+        self.exchanged = asyncio.Event()
 
     def broadcast(self, _topic: str, payload: bytes) -> None:
         if len(payload) > 1300:
             raise ValueError("too long")
         self.broadcasts.append(payload)
+
+    def exchange(self, _name: str) -> None:
+        self.exchanged.set()
 
     def send(self, _payload: bytes, *_names: str) -> None:
         """Nobody is there."""
@@ -72,6 +80,29 @@ def test_a_standing_of_any_length_is_taken_and_only_a_short_one_passed_on(count:
         assert ring.counts["turns"] == 1
 
     in_a_loop(hear)
+
+
+def test_however_many_announcements_of_a_rival_are_settled_in_one_turn() -> None:
+    async def run() -> None:
+        told: list[Event] = []
+        ring = Ring("a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", Wire()), report=told.append)
+        gossip = Gossip()
+        ring.node = cast("Node", gossip)
+        addresses = Spans.parse("192.0.2.0/24")
+        ring.want(addresses, Spans(), SETTINGS)
+        ring.ownership.gossip("b", State.ALIVE, ours=True)
+        ring.heard(STANDING + encode(Standing("b", 7, macs=(MAC,))))
+        ring.ownership.settle(0.0)
+        ring.turn()
+        turns = ring.counts["turns"]
+        for address in range(0xC0000200, 0xC0000300):
+            ring.facts([Fact(FactKind.RIVAL, 2, 4, address, MAC, 0)])
+        async with asyncio.timeout(20):
+            await gossip.exchanged.wait()
+        assert ring.counts["turns"] <= turns + 2
+        assert [event.spans for event in told if event.event == "rival"] == [addresses]
+
+    asyncio.run(run())
 
 
 def test_a_reload_changes_how_long_the_thread_may_stand_still() -> None:
