@@ -202,8 +202,9 @@ class Ownership:
             self._yield(here)
             self._take(here)
             heirs = self._inheritance(here)
-        else:
+        elif self.claims:
             self.claims, self._aside = {}, self._aside or self.claims
+            self.fresh &= self.unanswered  # what we have answered for need not be probed again
         condemn = tuple(
             name
             for name, witness in self.roster.witnesses.items()
@@ -213,10 +214,11 @@ class Ownership:
         exchange, self._exchange = tuple(dict.fromkeys(self._exchange)), []
         events, self._events = tuple(self._events), []
         owned = self.owned
-        self.fresh &= owned
+        if not self._aside:
+            self.fresh &= owned
         return Orders(
             owned,
-            self.fresh,
+            self.fresh & owned,
             self._to_publish() if self._has_a_say() else None,
             self.roster.to_watch(),
             heirs,

@@ -61,6 +61,12 @@ def test_silence_about_what_an_outsider_has_is_no_death(inherit: bool) -> None:
     told = len(world.told)
     world.run(QUIET_S)
     assert not world.told[told:], "expected nothing to move"
+    frozen = world.hosts[owner(world)]
+    frozen.freeze()
+    world.run(0.04)
+    frozen.thaw()
+    world.run(1.0)
+    assert frozen.ownership.fresh == world.outsiders, "expected it to be probed again, and nothing else"
     heir = world.hosts[owner(world)]
     heir.stop()
     world.run(QUIET_S)

@@ -71,6 +71,7 @@ class Host:
         self.frozen = False
         self.answers = NOTHING
         self.ownership.stand_aside("it was frozen")
+        self.turn()
         self.world.later(SETTLE_S, self._settle)
 
     @property
