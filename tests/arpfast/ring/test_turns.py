@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arpfast.gossip.node import Node
-    from arpfast.ring.ownership import Event
+    from arpfast.ring.orders import Event
     from arpfast.ring.watching import Watching
 
 MAC = bytes([2, 0, 0, 0, 0, 2])
