@@ -244,10 +244,14 @@ def _prefixes(addresses: Sequence[str]) -> list[str]:
 
 
 def _all_stand(pids: Iterable[int]) -> bool:
-    """Whether each of the processes is stopped, all of its threads, or is no more."""
+    """Whether each of the processes is stopped, all of its threads, or is no more.
+
+    What waits inside the kernel (D) stops before it gets out: so does one that lets a child go first (vfork), and if
+    the child was stopped, not before that goes on.
+    """
     for pid in pids:
         with suppress(OSError):  # it has ended
             for path in Path(f"/proc/{pid}/task").glob("*/stat"):
-                if path.read_text().rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}:
+                if path.read_text().rpartition(")")[2].split()[0] not in {"T", "t", "D", "Z", "X"}:
                     return False
     return True
