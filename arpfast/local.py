@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from arpfast.inspection import Event
-from arpfast.loopback import BATCH, Loopback
+from arpfast.loopback import BATCH, SO_ALREADY, Loopback
 from arpfast.rtnetlink import RTM_DELADDR, RTM_NEWADDR
 from arpfast.silence import speakers
 from arpfast.spans import Spans, address_of
@@ -116,7 +116,7 @@ def clear(marked: int) -> int:
     with Loopback(marked) as lo:
         ours = sorted(lo.ours)
         for at in range(0, len(ours), BATCH):
-            for error in lo.change(RTM_DELADDR, ours[at : at + BATCH]).values():
+            for error in set(lo.change(RTM_DELADDR, ours[at : at + BATCH]).values()) - SO_ALREADY:
                 raise OSError(error, f"removing an address from lo: {_said(error)}")
     return len(ours)
 
@@ -247,9 +247,10 @@ class Local:
             if not keys:
                 break
             tried.update(keys)
-            refused = lo.change(what, keys)
+            errors = lo.change(what, keys)
+            refused = {key: error for key, error in errors.items() if error not in SO_ALREADY}
             self._refused |= refused
-            good = set(keys) - refused.keys()
+            good = set(keys) - errors.keys()
             self._counts["refused"] += len(refused)
             self._counts["removed" if what == RTM_DELADDR else "added"] += len(good)
             self._counts["restored"] += len(good & self._put) if what == RTM_NEWADDR else 0

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 BATCH = 32
 """Most changes in one request: the event loop's other work waits as long."""
 
+SO_ALREADY = frozenset((errno.EEXIST, errno.EADDRNOTAVAIL))
+"""What the kernel says to adding what is there, and to removing what is not. The event that would have told us may yet
+come: those of IPv6 take their time."""
+
 _LO = 1  # its index in every network namespace
 _GROUPS = (1 << 5 - 1) | (1 << 9 - 1)  # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
 _DATAGRAM = 1 << 16
@@ -92,8 +96,8 @@ class Loopback:
             self._take(messages)
 
     def change(self, what: int, keys: Sequence[Key]) -> dict[Key, int]:
-        """RTM_NEWADDR or RTM_DELADDR for at most BATCH addresses. The errors of those that were refused; what is so
-        already is no error. Raises OSError if the kernel cannot be asked.
+        """RTM_NEWADDR or RTM_DELADDR for at most BATCH addresses. The errors of those for which nothing was done, of
+        SO_ALREADY where nothing had to be. Raises OSError if the kernel cannot be asked.
         """
         with _socket() as asking:
             requests = [NewAddress(_LO, *key, self._mark) for key in keys]
@@ -101,8 +105,7 @@ class Loopback:
             errors: list[int] = []
             while len(errors) < len(keys):  # in the order of the requests
                 errors += [one.error for one in rtnetlink.decode(asking.recv(_DATAGRAM)) if isinstance(one, Done)]
-        so_already = errno.EEXIST if what == rtnetlink.RTM_NEWADDR else errno.EADDRNOTAVAIL
-        return {key: error for key, error in zip(keys, errors, strict=True) if error not in {0, so_already}}
+        return {key: error for key, error in zip(keys, errors, strict=True) if error}
 
     def _read(self) -> None:
         for _ in range(_READ_AGAIN):

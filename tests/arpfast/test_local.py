@@ -33,6 +33,8 @@ class Lo:
     def __init__(self) -> None:
         self.kernel: set[Key] = set()
         self.others: set[Key] = set()
+        self.unheard: set[Key] = set()
+        """What is there, but the event has not come yet."""
         self.errors: dict[Key, int] = {}
         self.broken = ""
         self.changes = 0
@@ -69,19 +71,22 @@ class Lo:
                 self._told.recv(4096)
             except BlockingIOError:
                 break
-        self.ours = set(self.kernel)
-        self.present = self.kernel | self.others
+        self.ours = self.kernel - self.unheard
+        self.present = self.ours | self.others
 
     def change(self, what: int, keys: Sequence[Key]) -> dict[Key, int]:
         assert 0 < len(keys) <= BATCH
         assert self.others.isdisjoint(keys), "what others have put there"
         self.changes += 1
         self.at_change.get(self.changes, lambda: None)()
+        errors = {key: self.errors[key] for key in keys if key in self.errors}
         for key in keys:
-            if key not in self.errors:
+            if what == RTM_NEWADDR and key in self.kernel:
+                errors[key] = errno.EEXIST
+            elif key not in errors:
                 (self.kernel.add if what == RTM_NEWADDR else self.kernel.remove)(key)
         self.event()
-        return {key: self.errors[key] for key in keys if key in self.errors}
+        return errors
 
     def event(self) -> None:
         self._tell.send(b"x")
@@ -140,6 +145,25 @@ def test_each_wish_replaces_the_one_before(lo: Lo) -> None:
     counted = local.statistics()
     assert (counted.added, counted.removed, counted.restored, counted.refused, counted.why) == (3, 3, 0, 0, "")
     assert [report.fields for report in lo.reports] == [{"added": 2}, {"added": 1, "removed": 1}, {"removed": 2}]
+
+
+def test_what_is_added_counts_once_however_late_the_kernel_tells(lo: Lo) -> None:
+    lo.unheard = {V6}
+    local = made(lo)
+
+    async def do() -> None:
+        local.want(BOTH)
+        await passing(0.01)
+        local.want(Spans.parse("2001:db8::1"))
+        await passing(0.01)
+        lo.unheard.clear()
+        lo.event()
+        await passing(1)
+        assert lo.kernel == {V6}
+
+    during(local, do())
+    counted = local.statistics()
+    assert (counted.added, counted.removed, counted.restored, counted.refused, counted.why) == (2, 1, 0, 0, "")
 
 
 def test_leftovers_are_taken_over_or_removed(lo: Lo) -> None:
