@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from arpfast.gossip.wire import Wire
 
 STREAM_AT_MOST = 8 << 20
-UNPACKED_AT_MOST = 16 << 20
+"""Of what comes, and of what that unpacks to: enough for more than ten thousand members."""
 NODES_AT_MOST = 1 << 14
 LOOKS, LOOKS_PER_BYTES = 64, 1024
 """So often a message that is not complete is looked at: a peer's arrives in few pieces, not byte by byte."""
@@ -117,7 +117,7 @@ class _Source:
         self.complete = complete
         self.looks_left = float(LOOKS)
         self.unpacker = msgpack.Unpacker(
-            raw=True, max_buffer_size=UNPACKED_AT_MOST + STREAM_AT_MOST, max_str_len=STREAM_AT_MOST,
+            raw=True, max_buffer_size=2 * STREAM_AT_MOST, max_str_len=STREAM_AT_MOST,
             max_bin_len=STREAM_AT_MOST, max_array_len=64, max_map_len=64, max_ext_len=64,
         )  # fmt: skip
         self.unpacker.feed(data)
@@ -181,7 +181,7 @@ def _read(wire: Wire, *, labelled: bool) -> Generator[None, bytes, StreamMessage
         raise WireError(Cause.KEY, "expected a stream sealed with one of our keys, not a plain one")
     if kind == Kind.COMPRESS:
         header = yield from source.part(CompressedHeader)
-        source = _Source(decompressed(header, UNPACKED_AT_MOST), complete=True)
+        source = _Source(decompressed(header, STREAM_AT_MOST), complete=True)
         (kind,) = yield from source.take(1)
     return (yield from _read_message(kind, source))
 

@@ -109,7 +109,7 @@ def header(**fields: int | bool) -> bytes:
         (compressed(b"\x06"), "not part of one"),
         (compressed(MESSAGES[5][1][:-1]), "not part of one"),
         (compressed(compressed(b"\x00\x80")), "type 9"),
-        (compressed(bytes(17 << 20)), "at most 16777216 bytes"),
+        (compressed(bytes(17 << 20)), f"at most {STREAM_AT_MOST} bytes"),
     ],
 )
 def test_invariant_2_what_is_no_stream_is_refused(data: bytes, why: str) -> None:
