@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from lab import frames
-from lab.waiting import DeadlineError, wait_readable
+from lab.waiting import DEADLINE_S, DeadlineError, wait_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,9 @@ class Capture:
         """The frames so far of which the predicate holds."""
         return [frame for frame in self.frames() if predicate(frame)]
 
-    def wait_for(self, predicate: Callable[[Captured], object], deadline_s: float = 5.0, *, count: int = 1) -> Captured:
+    def wait_for(
+        self, predicate: Callable[[Captured], object], deadline_s: float = DEADLINE_S, *, count: int = 1
+    ) -> Captured:
         """Wait until the predicate holds of `count` frames, seen before or from now on; return the last of them.
 
         Raises DeadlineError, with the last frames that were seen.

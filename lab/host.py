@@ -21,7 +21,7 @@ from lab.link import Link
 from lab.namespace import Namespace
 from lab.neighbours import Neighbour, State
 from lab.process import Finished, Process, ProcessFailed
-from lab.waiting import DeadlineError, wait_until
+from lab.waiting import DEADLINE_S, DeadlineError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ class Host:
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
-        timeout_s: float = 10.0,
+        timeout_s: float = DEADLINE_S,
         check: bool = True,
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
@@ -250,7 +250,12 @@ class Host:
         return next((entry for entry in self.neighbours() if entry.address == wanted), None)
 
     def wait_neighbour(
-        self, address: str | Address, *, mac: bytes | None = None, state: State | None = None, deadline_s: float = 5.0
+        self,
+        address: str | Address,
+        *,
+        mac: bytes | None = None,
+        state: State | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> Neighbour:
         """Wait until the kernel's entry for the address has this MAC and one of these states (where given)."""
 
@@ -295,7 +300,9 @@ class Host:
                 b"", (str(target), 9) if family == socket.AF_INET else (str(target), 9, 0, link.index if link else 0)
             )
 
-    def resolve(self, address: str | Address, *, link: Link | None = None, deadline_s: float = 5.0) -> Mac | None:
+    def resolve(
+        self, address: str | Address, *, link: Link | None = None, deadline_s: float = DEADLINE_S
+    ) -> Mac | None:
         """Forget the address, ask anew, and return the MAC that answers; None when the kernel gives up (FAILED).
 
         Any answer that the kernel takes will do, also a broadcast one that leaves the entry STALE.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.frames import Mac
-from lab.waiting import wait_until
+from lab.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,7 +135,7 @@ class Link:
         self.peer.up()
         self.wait_carrier()
 
-    def wait_carrier(self, deadline_s: float = 5.0) -> None:
+    def wait_carrier(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until it carries frames and no address of it is tentative."""
         wait_until(lambda: self.carrier and not self.tentative(), deadline_s, what=f"{self!r} to be ready")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from lab.waiting import DeadlineError
+from lab.waiting import DEADLINE_S, DeadlineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +99,7 @@ class Process:
         """All that it has said so far."""
         return "\n".join(self.lines)
 
-    def wait_for_line(self, pattern: str, deadline_s: float = 5.0, *, after: int = 0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, deadline_s: float = DEADLINE_S, *, after: int = 0) -> re.Match[str]:
         """Wait for a line in which the pattern is found, said before or from now on; `after` skips as many lines.
 
         Raises DeadlineError when it is late, ProcessFailed when the program ended without having said it.
@@ -132,7 +132,7 @@ class Process:
         """Whether it runs."""
         return self.status is None
 
-    def wait(self, deadline_s: float = 5.0) -> int:
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait for its end and return the status. Raises DeadlineError."""
         try:
             return self._popen.wait(deadline_s)
@@ -145,7 +145,7 @@ class Process:
         """Send it a signal, if it still runs."""
         self._popen.send_signal(number)
 
-    def stop(self, deadline_s: float = 5.0) -> int:
+    def stop(self, deadline_s: float = DEADLINE_S) -> int:
         """Ask it to end (SIGTERM), kill it and its children if they are late, and return its status."""
         tree = self._tree()
         self.signal(signal.SIGTERM)

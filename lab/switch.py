@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from lab.host import Host
-from lab.waiting import wait_until
+from lab.waiting import DEADLINE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ class Switch(Host):
         """The groups that hosts behind this port have joined, as the bridge has learnt."""
         return [group for index, group in self.call(lambda: list(_groups())) if index == port.index]
 
-    def wait_member(self, port: Link, group: str | Address, deadline_s: float = 5.0) -> None:
+    def wait_member(self, port: Link, group: str | Address, deadline_s: float = DEADLINE_S) -> None:
         """Wait until the bridge has learnt that a host behind this port joined the group."""
         wanted = ip_address(group)
         wait_until(lambda: wanted in self.members(port), deadline_s, what=f"{wanted} behind {port!r}")

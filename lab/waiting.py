@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEADLINE_S = 20.0
+"""For what surely comes, unless said otherwise: it costs nothing while all is well, and a machine may be busy."""
+
 
 class DeadlineError(AssertionError):
     """What was waited for did not happen in time. An assertion: in a test that is a failure, not an error."""
 
 
 def wait_until(
-    condition: Callable[[], T], deadline_s: float = 5.0, *, what: str = "the condition", every_ms: int = 2
+    condition: Callable[[], T], deadline_s: float = DEADLINE_S, *, what: str = "the condition", every_ms: int = 2
 ) -> T:
     """Ask `condition` every few milliseconds until what it returns is true, and return that.
 

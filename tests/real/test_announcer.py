@@ -22,6 +22,7 @@ from arpfast.responder import Responder
 from arpfast.spans import Span, Spans
 from lab import Advertisement, Arp, Capture, Captured, DeadlineError, Host, Lab, Link, Solicitation, State, wait_until
 from lab.frames import REQUEST
+from lab.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Running:
         self._stop: asyncio.Event
         self.announcer: Announcer
         self._done = host.submit(asyncio.run, self._main())
-        assert self._ready.wait(5)
+        assert self._ready.wait(DEADLINE_S)
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -16,6 +16,7 @@ import pytest
 from arpfast.privileges import Capability
 from lab import Arp, Capture, Finished, Host, Lab, Link, Process, wait_until
 from lab.frames import REQUEST
+from lab.waiting import DEADLINE_S
 
 ARPFAST = Path(__file__).parents[2] / ".venv" / "bin" / "arpfast"
 PORT = 9707
@@ -89,7 +90,7 @@ def stage(lab: Lab) -> Iterator[Stage]:
 
 def end(process: Process) -> None:
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(10) == 0, process.output
+    assert process.wait(DEADLINE_S) == 0, process.output
 
 
 def announcements(capture: Capture, address: str) -> int:
@@ -203,7 +204,7 @@ def test_two_daemons_and_a_dead_one(stage: Stage) -> None:
     assert second.status == 1
     assert second.stderr == f"arpfast: another daemon (pid {process.pid}) already answers on {stage.control}\n"
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(DEADLINE_S)
     assert stage.control.exists()
     assert "no daemon runs here" in stage.run("status").stderr
     third = stage.start("192.0.2.11")
@@ -315,7 +316,7 @@ def test_systemd_is_told(stage: Stage) -> None:
         os.kill(process.pid, signal.SIGTERM)
         while not (one := manager.recv(4096).decode()).startswith("STOPPING=1"):
             assert one == "WATCHDOG=1"
-    assert process.wait(10) == 0
+    assert process.wait(DEADLINE_S) == 0
 
 
 def test_check_of_a_real_machine(stage: Stage) -> None:

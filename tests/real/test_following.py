@@ -15,6 +15,7 @@ import pytest
 from arpfast.following import Watch
 from arpfast.interfaces import Choice, Interface, Refusal
 from lab import DeadlineError, Host, Lab, Link, wait_until
+from lab.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ class Watcher:
         self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None]
         self._done = host.submit(asyncio.run, self._main())
-        assert self._ready.wait(5)
+        assert self._ready.wait(DEADLINE_S)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,7 +58,7 @@ class Watcher:
             done.set()
 
         self._loop.call_soon_threadsafe(do)
-        assert done.wait(5)
+        assert done.wait(DEADLINE_S)
 
     def of(self, link: Link) -> Interface | None:
         return self.snapshots[-1].get(link.index)

@@ -10,7 +10,7 @@ from arpfast.answer import Table, Verdict
 from arpfast.responder import FactKind
 from arpfast.spans import Spans
 from lab import Advertisement, Arp, Lab, Link, Mac, Solicitation, wait_until
-from lab.waiting import wait_readable
+from lab.waiting import DEADLINE_S, wait_readable
 from tests.real.answering import (
     NONCE,
     OURS,
@@ -144,7 +144,7 @@ def test_a_long_frame_that_was_cut_in_flight_is_refused(stage: Stage) -> None:
 def test_conflicts_are_told_once_a_second_with_who_it_was(stage: Stage) -> None:
     theirs = Arp.request(STRANGER, OURS[0], "192.0.2.1").encode()
     stage.far.host.inject(stage.far, *[theirs] * 200)
-    assert wait_readable(stage.responder.fileno(), 5)
+    assert wait_readable(stage.responder.fileno(), DEADLINE_S)
     stage.wait_verdict(Verdict.CONFLICT, 200)
     facts = stage.responder.facts()
     assert 1 <= len(facts) <= 2
