@@ -163,12 +163,14 @@ def test_a_ring_with_the_speakers_of_metallb(stand: Stand) -> None:
     mine = stand.ours("ours", 3, "--keys", key, "--timing", "LAN", "--state", "what they do not know")
     stand.wait_whole()
     mine.tell("broadcast", "what-they-ignore")
+    before = mine.show()["exchanges"]
     mine.tell("exchange", "speaker-1")
     mine.tell("send", "speaker-2", "z" * 3000)
+    wait_until(lambda: mine.show()["exchanges"] > before, DEADLINE_S, what="an exchange")
+    assert mine.show()["exchanges_failed"] == 0  # later, one may be with whom we kill
     stand.members["speaker-2"].kill()
     stand.remove("speaker-2")
     stand.wait_seen("speaker-2", "DEAD")
-    assert mine.show()["exchanges_failed"] == 0
 
 
 def test_who_dies_freezes_leaves_and_comes_back_elsewhere_is_seen_so_by_both(stand: Stand) -> None:
