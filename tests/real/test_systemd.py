@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from lab import Finished, Lab, wait_until
+from lab import DeadlineError, Finished, Lab, wait_until
 from tests.real.stage import ARPFAST, DEADLINE_S, pair
 
 if TYPE_CHECKING:
@@ -33,28 +33,48 @@ SETTINGS: dict[str, Any] = {
     "announce": {"probe": "off"},
     "rate_limit": {"per_mac": 1000},
 }
-BOOT = """
-mount --make-rprivate /
+UNSHARE = ("unshare", "--mount", "--propagation=unchanged")
+GROUP = """
+mount --make-rprivate / 2>/dev/null || true
 mount -t cgroup2 cgroup2 /mnt
 # Another run that ends may take it for one that was left
 until mkdir -p /mnt/arpfast-stage-$$ && echo $$ >/mnt/arpfast-stage-$$/cgroup.procs; do :; done
 umount /mnt
-exec unshare --pid --fork --kill-child --cgroup --mount --uts --ipc sh -euc '
+exec unshare --pid --fork --kill-child --cgroup --mount --propagation=unchanged --uts --ipc \\
+    sh -euc "$2" "$0" "$@"
+"""
+"""In a control group of its own, and then in its own namespaces…"""
+ROOT_OF_ITS_OWN = """
+umask 022
+systemd=$1 boot=$3 root=$0/root
+shift 3
+mkdir "$root"
+mount --rbind / "$root"
+mount --make-rprivate "$root"
+for home in /root /home; do mount -t tmpfs -o mode=755 tmpfs "$root$home"; done
+for kept; do
+    mkdir -p "$root$kept"
+    mount --rbind "$kept" "$root$kept"
+done
+exec chroot "$root" sh -euc "$boot" "$0" "$systemd"
+"""
+"""…where / is a mount even if we are in a chroot (systemd insists), and what we need is open to every user…"""
+BOOT = """
 umask 022
 mount -t proc proc /proc
+test -d /sys/fs/cgroup || mount -t sysfs sysfs /sys
 umount --lazy /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mkdir /run/systemd
 : >"$0/console"
-mount --bind "$0/console" /dev/console
-exec env -i PATH="$PATH" container=stage SYSTEMD_UNIT_PATH="$0" "$1" \
+test ! -e /dev/console || mount --bind "$0/console" /dev/console
+exec env -i PATH="$PATH" container=stage SYSTEMD_UNIT_PATH="$0" "$1" \\
     --system --unit=stage.target --show-status=no --log-target=console --default-standard-output=null
-' "$0" "$@"
 """
-
+"""…and with a /proc, /run and control groups of its own, it is process 1."""
 CLEAN = """
-mount --make-rprivate /
+mount --make-rprivate / 2>/dev/null || true
 mount -t cgroup2 cgroup2 /mnt
 find /mnt -depth -mindepth 1 -path "/mnt/arpfast-stage-*" -type d -exec rmdir {} + 2>/dev/null || true
 test ! -e "/mnt/arpfast-stage-$0"
@@ -78,26 +98,30 @@ class Systemd:
         self.near, self.far = pair(lab)
         lab.directory.chmod(0o755)
         self.units = lab.directory / "units"
-        self.settings = lab.directory / "arpfast.yaml"
+        self.settings = lab.directory / "settings" / "arpfast.yaml"
+        self.settings.parent.mkdir()
         self.log = lab.directory / "log"
         (self.units / "arpfast.service.d").mkdir(parents=True)
         for name in TARGETS:
             (self.units / f"{name}.target").write_text("[Unit]\nDefaultDependencies=no\n")
         shutil.copy(UNIT, self.units)
         self.write(SETTINGS)
-        seen = " ".join({str(path) for path in (ROOT, Path(sys.base_prefix), self.settings.parent)})
+        seen = [str(ROOT), sys.base_prefix]
         (self.units / "arpfast.service.d" / "here.conf").write_text(
             f"[Service]\nExecStart=\nExecStart={ARPFAST} run -c {self.settings}\n"
             f"ExecReload=\nExecReload={ARPFAST} reload\n"
-            f"ProtectHome=tmpfs\nBindReadOnlyPaths={seen}\n"
+            f"ProtectHome=read-only\nBindReadOnlyPaths={' '.join(seen)} {self.settings.parent}\n"
             f"StandardOutput=append:{self.log}\nStandardError=append:{self.log}\n"
             "[Unit]\nStartLimitIntervalSec=0\n"
         )
-        command = ["unshare", "--mount", "sh", "-euc", BOOT, str(self.units), str(SYSTEMD)]
+        command = [*UNSHARE, "sh", "-euc", GROUP, str(self.units), str(SYSTEMD), ROOT_OF_ITS_OWN, BOOT, *seen]
         self._boot = self.far.host.spawn(command)
         self._systemd = wait_until(self._found, DEADLINE_S, what="systemd as process 1")[0]
         inside = Path(f"/proc/{self._systemd.pid}/root/run/systemd/private")
-        wait_until(inside.exists, DEADLINE_S, what="a systemd that listens")
+        try:
+            wait_until(inside.exists, DEADLINE_S, what="a systemd that listens")
+        except DeadlineError as error:
+            raise AssertionError(f"systemd said: {(self.units / 'console').read_text()}") from error
 
     def _found(self) -> list[psutil.Process]:
         assert self._boot.alive, self._boot.output
@@ -106,7 +130,7 @@ class Systemd:
     def close(self) -> None:
         """End it and all that it started."""
         self._boot.kill()
-        clean = ["unshare", "--mount", "sh", "-euc", CLEAN, str(self._boot.pid)]
+        clean = [*UNSHARE, "sh", "-euc", CLEAN, str(self._boot.pid)]
         wait_until(lambda: self.far.host.run(clean, check=False).status == 0, DEADLINE_S, what="its end")
 
     def write(self, settings: dict[str, Any]) -> None:
@@ -115,7 +139,7 @@ class Systemd:
 
     def control(self, *arguments: str, check: bool = True) -> Finished:
         """Run systemctl beside it."""
-        inside = ["nsenter", f"--target={self._systemd.pid}", "--mount", "--pid", "--cgroup"]
+        inside = ["nsenter", f"--target={self._systemd.pid}", "--mount", "--root", "--pid", "--cgroup"]
         return self.far.host.run([*inside, "systemctl", "--no-pager", *arguments], timeout_s=DEADLINE_S, check=check)
 
     def property(self, name: str) -> str:
@@ -133,7 +157,8 @@ class Systemd:
 
     def told(self) -> str:
         """Everything, for the message of a test that fails."""
-        return f"{self.control('status', 'arpfast', check=False).stdout}\n{self.events()}"
+        log = self.log.read_text() if self.log.exists() else ""
+        return f"{self.control('status', 'arpfast', check=False).stdout}\n{log}"
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +166,7 @@ def systemd(_lab_is_possible: None) -> Iterator[Systemd]:
     with Lab() as lab:
         scene = Systemd(lab)
         try:
-            scene.control("start", "arpfast")
+            assert scene.control("start", "arpfast", check=False).status == 0, scene.told()
             yield scene
         finally:
             scene.close()
@@ -156,7 +181,7 @@ def test_it_is_started_when_it_answers(systemd: Systemd) -> None:
 
 def test_the_sandbox_lets_the_filter_and_the_guard_in(systemd: Systemd) -> None:
     assert [event for event in systemd.events() if event["level"] != "info"] == []
-    inside = ["nsenter", f"--target={systemd.main().pid}", "--mount", str(ARPFAST), "status", "--json"]
+    inside = ["nsenter", f"--target={systemd.main().pid}", "--mount", "--root", str(ARPFAST), "status", "--json"]
     told = json.loads(systemd.far.host.run(inside, timeout_s=DEADLINE_S).stdout)["filter"]
     assert (told["kind"], told["unfiltered"], told["unguarded"]) == ("ebpf", 0, 0)
 
