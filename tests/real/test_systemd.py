@@ -128,7 +128,8 @@ class Systemd:
         return named("systemd", psutil.Process(self._boot.pid))
 
     def close(self) -> None:
-        """End it and all that it started."""
+        """End it and all that it started; in order, since the unit's private /tmp is removed by nobody else."""
+        self.control("stop", "arpfast", check=False)
         self._boot.kill()
         clean = [*UNSHARE, "sh", "-euc", CLEAN, str(self._boot.pid)]
         wait_until(lambda: self.far.host.run(clean, check=False).status == 0, DEADLINE_S, what="its end")
