@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["arpfast"]
+PACKAGES = ["arpfast", "cluster", "controller", "speaker"]
 
 
 def test_tests_hide_no_package() -> None:
@@ -42,6 +42,6 @@ def test_a_file_has_one_subject_and_at_most_400_lines() -> None:
 
 def tracked(pattern: str) -> list[Path]:
     """Files of the project of one kind, without what is built or installed."""
-    folders = ("arpfast", "bench", "docs", "lab", "tests")
+    folders = ("arpfast", "bench", "cluster", "controller", "docs", "lab", "speaker", "tests")
     found = [path for folder in folders for path in (ROOT / folder).rglob(pattern)]
     return [path for path in found if not (path.suffix == ".c" and path.with_suffix(".pyx").exists())]
