@@ -1,10 +1,13 @@
 """The objects of Kubernetes, reduced to what we read of them, decoded from the API's bytes by msgspec.
 
-Names are Kubernetes'. A field that is absent has its zero value, as in Go; what we don't name is passed over.
+Names are Kubernetes'. A field that is absent has its zero value, as in Go; what we don't name is passed over, and so
+are the annotations of others: `kubectl` alone keeps a copy of the whole object in one. Nothing here refers to itself,
+so the garbage collector need not look at it, which with 10 000 Services would take it tens of milliseconds each time.
 """
 
 from __future__ import annotations
 
+from sys import intern
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +16,8 @@ ADDRESS_POOL = "metallb.io/address-pool"
 LOAD_BALANCER_IPS = "metallb.io/loadBalancerIPs"
 ALLOW_SHARED_IP = "metallb.io/allow-shared-ip"
 ALLOCATED_FROM = "metallb.io/ip-allocated-from-pool"
-OLD_PREFIX = "metallb.universe.tf/"
+PREFIX, OLD_PREFIX = "metallb.io/", "metallb.universe.tf/"
+_OURS = PREFIX, OLD_PREFIX
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
@@ -27,7 +31,7 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class Struct(msgspec.Struct, frozen=True, rename="camel"):
+class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A part of an object."""
 
 
@@ -43,6 +47,16 @@ class Metadata(Struct, frozen=True):
     annotations: dict[str, str] = {}
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep only annotations of MetalLB's, and each label's and namespace's name once in memory."""
+        if self.annotations:
+            ours = {name: value for name, value in self.annotations.items() if name.startswith(_OURS)}
+            msgspec.structs.force_setattr(self, "annotations", ours)
+        if self.labels:
+            labels = {intern(name): intern(value) for name, value in self.labels.items()}
+            msgspec.structs.force_setattr(self, "labels", labels)
+        msgspec.structs.force_setattr(self, "namespace", intern(self.namespace))
 
 
 class Object(Struct, frozen=True):
@@ -186,3 +200,42 @@ class Node(Object, frozen=True):
 
 class Namespace(Object, frozen=True):
     """`v1.Namespace`."""
+
+
+class Secret(Object, frozen=True):
+    """`v1.Secret`; its values are in base64."""
+
+    type: str = ""
+    data: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"Secret({self.key})"
+
+
+class PodSpec(Struct, frozen=True):
+    """What is wished of a Pod."""
+
+    node_name: str = ""
+
+
+class PodAddress(Struct, frozen=True):
+    """An address of a Pod."""
+
+    ip: str = ""
+
+
+class PodStatus(Struct, frozen=True):
+    """What is so of a Pod."""
+
+    phase: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: tuple[PodAddress, ...] = msgspec.field(default=(), name="podIPs")
+    conditions: tuple[Condition, ...] = ()
+
+
+class Pod(Object, frozen=True):
+    """`v1.Pod`."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()

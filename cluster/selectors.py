@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Requirement(msgspec.Struct, frozen=True):
+class Requirement(msgspec.Struct, frozen=True, gc=False):
     """One of `matchExpressions`."""
 
-    key: str
-    operator: str
+    key: str = ""
+    operator: str = ""
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -31,7 +31,7 @@ class Requirement(msgspec.Struct, frozen=True):
         raise AssertionError(f"operator {self.operator!r} was let through")
 
 
-class Selector(msgspec.Struct, frozen=True, rename="camel"):
+class Selector(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """All of its requirements have to be met; an empty one selects everything."""
 
     match_labels: dict[str, str] = {}

@@ -1,0 +1,81 @@
+"""The whole configuration: what a problem of one kind of object means for the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.config import Config
+from tests.cluster.configuring import bfd, bgp, community, l2, parsed, peer, pool
+
+GOOD = (
+    pool("a", "192.0.2.0/25"),
+    l2("a"),
+    bgp("a", communities=["no-export"]),
+    peer("a", bfdProfile="a"),
+    bfd("a"),
+    community("a", no_export="65535:65281"),
+)
+KINDS = {
+    "pools": pool("b"),
+    "l2_advertisements": l2("b", interfaces=["x", "x"]),
+    "bgp_advertisements": bgp("b", aggregationLength=99),
+    "peers": peer("b", peerAddress="192.0.2.2", myASN=0),
+    "bfd_profiles": bfd("b", detectMultiplier=1),
+    "communities": community("b", two="x"),
+}
+
+
+def test_nothing_is_a_configuration() -> None:
+    assert parsed() == (Config(), ())
+
+
+@pytest.mark.parametrize(("kind", "bad"), KINDS.items(), ids=KINDS)
+def test_of_a_kind_with_a_problem_all_stays_as_it_was(kind: str, bad: object) -> None:
+    good = parsed(*GOOD).config
+    others = [
+        pool("c", "192.0.2.128/25"),
+        l2("c"),
+        bgp("c"),
+        peer("c", peerAddress="192.0.2.9"),
+        bfd("c"),
+        community("c", one="1:1"),
+    ]
+    config, problems = parsed(*GOOD, *others, bad, last=good)  # type: ignore[arg-type]
+    assert len(problems) == 1
+    assert getattr(config, kind) == getattr(good, kind)
+    changed = {name for name in config.__struct_fields__ if getattr(config, name) != getattr(good, name)}
+    assert kind not in changed
+    assert changed >= set(KINDS) - {kind}
+
+
+def test_every_problem_is_told_at_once() -> None:
+    _, problems = parsed(*KINDS.values())
+    assert {problem.kind for problem in problems} == {
+        "IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BGPPeer", "BFDProfile", "Community",
+    }  # fmt: skip
+    assert {problem.key.name for problem in problems} == {"b"}
+
+
+def test_what_was_mended_is_in_force_again() -> None:
+    good = parsed(*GOOD).config
+    held, _ = parsed(*GOOD, KINDS["pools"], last=good)
+    mended, problems = parsed(*GOOD, pool("b", "198.51.100.0/24"), last=held)
+    assert problems == ()
+    assert list(mended.pools) == ["a", "b"]
+
+
+def test_advertisements_are_resolved_by_the_pools_in_force() -> None:
+    good = parsed(*GOOD).config
+    config, _ = parsed(*GOOD, KINDS["pools"], l2("b", ipAddressPools=["b"]), last=good)
+    assert [sorted(each.pools) for each in config.l2_advertisements] == [["a"], []]
+
+
+def test_equal_objects_make_an_equal_configuration() -> None:
+    assert parsed(*GOOD).config == parsed(*reversed(GOOD)).config
+
+
+def test_where_a_span_belongs() -> None:
+    config = parsed(*GOOD).config
+    (span,) = config.pools["a"].spans
+    assert config.pool_of(span) is config.pools["a"]
+    assert config.pool_of(span._replace(last=span.last + 1)) is None
