@@ -55,3 +55,6 @@ class Change(msgspec.Struct, frozen=True):
     def __or__(self, later: Change) -> Change:
         """Both, one after the other."""
         return Change(self.services | later.services, self.nodes | later.nodes, self.config or later.config)
+
+
+NOTHING = Change()

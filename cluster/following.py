@@ -1,0 +1,183 @@
+"""Following the cluster: a watch for each kind that is wanted, one world of all of them.
+
+    watch.py, a task a kind --changes--> gathering.py --flush--> wake(world, change)
+
+A lone change is told in the same turn of the event loop in which its bytes came. Of a burst, one wake-up in 20 ms
+tells all. Nobody is woken before the lists of all kinds are complete, and the pools were good once: a controller that
+knew of no pools would take every address away. An API server that is gone leaves the world as it is.
+
+Secrets are watched by name, those that peers refer to and no others, so that no right is needed to read the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cluster import kinds
+from cluster.gathering import Gathering
+from cluster.watch import watch
+from cluster.watching import Watching
+from cluster.world import NOTHING, Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cluster.client import Client
+    from cluster.kinds import Kind
+    from cluster.problems import Problem
+    from cluster.watch import Log
+    from cluster.watching import Changed, Counts
+    from cluster.world import World
+
+BURST_S = 0.02
+
+CONTROLLER = kinds.SERVICE, kinds.NAMESPACE, kinds.ADDRESS_POOL
+"""What one has to know who gives addresses."""
+SPEAKER = (
+    kinds.SERVICE,
+    kinds.ENDPOINT_SLICE,
+    kinds.NODE,
+    kinds.NAMESPACE,
+    kinds.ADDRESS_POOL,
+    kinds.L2_ADVERTISEMENT,
+)
+"""What one has to know who answers for them."""
+BGP = kinds.BGP_ADVERTISEMENT, kinds.BGP_PEER, kinds.BFD_PROFILE, kinds.COMMUNITY
+"""What one has to know besides who announces them by BGP."""
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What happened so far."""
+
+    updates: int
+    """Changes that were received, of all kinds."""
+    errors: int
+    """Watches and lists that failed, and objects that were not understood."""
+    wakes: int
+    configured: int
+    """How often configuration was read."""
+    loaded: bool
+    """A configuration is in force."""
+    stale: bool
+    """There is a later one that cannot be."""
+    watches: dict[str, tuple[int, bool, Counts]]
+    """By resource: how many objects are known, whether all are, and what happened."""
+
+
+class Following:
+    """The cluster as it is known, kept up to date while `run` runs."""
+
+    def __init__(
+        self,
+        client: Client,
+        wanted: Iterable[Kind[Any]],
+        *,
+        namespace: str,
+        wake: Callable[[World, Change], None],
+        log: Log,
+        lb_class: str = "",
+        report: Callable[[tuple[Problem, ...]], None] | None = None,
+    ) -> None:
+        """Follow the kinds that are `wanted`; those of MetalLB's in `namespace`, the others in all. `wake` is told
+        what differs, first of all everything; `report` the problems of the configuration, whenever they change.
+        """
+        self._client, self._namespace, self._log = client, namespace, log
+        self._wake, self._report = wake, report
+        self.gathering = Gathering(lb_class)
+        self.watchings: dict[Kind[Any], Watching[Any, Any]] = {
+            kind: Watching(kind, self.gathering.keep(kind), namespace=namespace if kind.group == kinds.METALLB else "")
+            for kind in wanted
+        }
+        self.ready = False
+        """`wake` has been called: all that is wanted is known."""
+        self._updates = self._wakes = 0
+        self._reported: tuple[Problem, ...] | None = None
+        self._last_s = float("-inf")
+        self._due: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._secrets: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def world(self) -> World:
+        """The cluster, as far as it is known."""
+        return self.gathering.world
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the configuration."""
+        return self.gathering.problems
+
+    def statistics(self) -> Statistics:
+        """A look at the counters."""
+        counts = [each.counts for each in self.watchings.values()]
+        return Statistics(
+            updates=self._updates,
+            errors=sum(each.failures + each.unreadable for each in counts),
+            wakes=self._wakes,
+            configured=self.gathering.configured,
+            loaded=self.ready,
+            stale=bool(self.problems),
+            watches={
+                kind.resource: (len(each.objects), each.complete, each.counts) for kind, each in self.watchings.items()
+            },
+        )
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for kind, watching in self.watchings.items():
+                    tasks.create_task(watch(self._client, watching, self._changed(kind), self._log))
+        finally:
+            for task in self._secrets.values():
+                task.cancel()
+            if self._due is not None:
+                self._due.cancel()
+
+    def _changed(self, kind: Kind[Any]) -> Callable[[list[Changed[Any]]], None]:
+        def changed(changes: list[Changed[Any]]) -> None:
+            self._updates += len(changes)
+            self.gathering.changed(kind, changes)
+            if kind is kinds.BGP_PEER:
+                self._follow_secrets()
+            self._schedule()
+
+        return changed
+
+    def _schedule(self) -> None:
+        """Tell at once, unless something was told only just."""
+        if self._due is None:
+            loop = asyncio.get_running_loop()
+            due_s = self._last_s + BURST_S
+            self._due = loop.call_at(due_s, self._flush) if due_s > loop.time() else loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = None
+        self._last_s = asyncio.get_running_loop().time()
+        if not all(watching.complete for watching in self.watchings.values()):
+            return
+        change = self.gathering.flush()
+        if self._report is not None and self.problems != self._reported:
+            self._reported = self.problems
+            self._report(self.problems)
+        if not self.gathering.loaded:
+            return
+        if not self.ready:
+            self.ready, change = True, self.gathering.everything()
+        elif change == NOTHING:
+            return
+        self._wakes += 1
+        self._wake(self.world, change)
+
+    def _follow_secrets(self) -> None:
+        """Watch what the peers refer to now, and no longer what they don't."""
+        wanted = self.gathering.secrets
+        for name in self._secrets.keys() - wanted:
+            self._secrets.pop(name).cancel()
+        for name in wanted - self._secrets.keys():
+            watching = Watching(kinds.SECRET, self.gathering.keep(kinds.SECRET), namespace=self._namespace, name=name)
+            self._secrets[name] = asyncio.get_running_loop().create_task(
+                watch(self._client, watching, self._changed(kinds.SECRET), self._log)
+            )
