@@ -9,18 +9,18 @@ from urllib.parse import quote
 from cluster import custom, resources
 from cluster.resources import Object
 
-T = TypeVar("T", bound=Object)
+T_co = TypeVar("T_co", bound=Object, covariant=True)
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class Kind(Generic[T_co]):
     """A kind of object; `group` is empty for the core."""
 
     group: str
     version: str
     name: str
     plural: str
-    struct: type[T]
+    struct: type[T_co]
 
     @property
     def resource(self) -> str:

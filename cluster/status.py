@@ -1,0 +1,172 @@
+"""What the controller writes: the addresses of Services, and how full the pools are.
+
+A Service's addresses and the pool that they are of (an annotation) go in one merge-patch of its status, which names the
+version of the Service that they were decided upon. Whoever decided upon an older one is refused, gets the Service as it
+is now, and decides again: so two controllers that both believe to lead, or one that was killed between deciding and
+writing, never give an address twice by a status that nobody has seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from cluster import kinds
+from cluster.client import MERGE_PATCH, ApiError
+from cluster.errands import IN_FLIGHT, Errands
+from cluster.resources import ALLOCATED_FROM, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.client import Client
+    from cluster.resources import Key
+    from cluster.watch import Log
+
+POOL_EVERY_S = 1.0
+
+
+class Assigned(NamedTuple):
+    """What is to be written to a Service."""
+
+    service: Service
+    """As it was when this was decided."""
+    addresses: tuple[str, ...]
+    """In the order of the status; none: the status is cleared."""
+    pool: str
+    """Empty: the annotation is removed."""
+
+
+class PoolCounts(NamedTuple):
+    """An IPAddressPool's status, in its words."""
+
+    assigned_ipv4: int
+    assigned_ipv6: int
+    available_ipv4: int
+    available_ipv6: int
+
+
+COUNT_AT_MOST = (1 << 63) - 1
+"""The CRD's integers have 64 bits; an IPv6 pool may hold more."""
+
+
+def service_patch(assigned: Assigned) -> bytes:
+    """The merge-patch of a Service's status. What is cleared is null, which removes it (RFC 7396)."""
+    metadata = assigned.service.metadata
+    return msgspec.json.encode(
+        {
+            "metadata": {
+                "resourceVersion": metadata.resource_version,
+                "annotations": {ALLOCATED_FROM: assigned.pool or None},
+            },
+            "status": {"loadBalancer": {"ingress": [{"ip": address} for address in assigned.addresses] or None}},
+        }
+    )
+
+
+def pool_patch(counts: PoolCounts) -> bytes:
+    """The merge-patch of a pool's status."""
+    assigned_ipv4, assigned_ipv6, available_ipv4, available_ipv6 = (min(count, COUNT_AT_MOST) for count in counts)
+    return msgspec.json.encode(
+        {
+            "status": {
+                "assignedIPv4": assigned_ipv4,
+                "assignedIPv6": assigned_ipv6,
+                "availableIPv4": available_ipv4,
+                "availableIPv6": available_ipv6,
+            }
+        }
+    )
+
+
+async def read_service(client: Client, key: Key) -> Service | None:
+    """A Service as the API server has it now; None, if there is none."""
+    try:
+        body = await client.request("get", kinds.SERVICE, key.namespace, key.name)
+    except ApiError as error:
+        if error.absent:
+            return None
+        raise
+    return msgspec.json.decode(body, type=Service)
+
+
+class Statuses:
+    """Writes the status of Services, many at once and each one in turn, while `run` runs."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        written: Callable[[Service], None],
+        stale: Callable[[Key, Service | None], None],
+        log: Log,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        """`written` hears of each Service as it is with what was written; `stale` of one that has changed since it was
+        decided upon, as it is now (None: it is gone), and may `want` something else for it.
+        """
+        self._client, self._written, self._stale = client, written, stale
+        self.errands: Errands[Key, Assigned] = Errands(
+            self._write, log=log, what="writing a service's status", in_flight=in_flight
+        )
+
+    def want(self, assigned: Assigned) -> None:
+        """Write this, instead of what was wished for the same Service before."""
+        self.errands.want(assigned.service.key, assigned)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await self.errands.run()
+
+    async def _write(self, key: Key, assigned: Assigned) -> None:
+        try:
+            body = await self._client.request(
+                "patch",
+                kinds.SERVICE,
+                key.namespace,
+                key.name,
+                "status",
+                body=service_patch(assigned),
+                content_type=MERGE_PATCH,
+            )
+        except ApiError as error:
+            if not error.conflict and not error.absent:
+                raise
+            self._stale(key, await read_service(self._client, key) if error.conflict else None)
+        else:
+            self._written(msgspec.json.decode(body, type=Service))
+
+
+class PoolStatuses:
+    """Writes how full pools are, each at most once a second, while `run` runs."""
+
+    def __init__(self, client: Client, *, log: Log) -> None:
+        """Nothing is to be written yet."""
+        self._client = client
+        self.errands: Errands[Key, PoolCounts] = Errands(
+            self._write, log=log, what="writing a pool's status", in_flight=4, every_s=POOL_EVERY_S
+        )
+
+    def want(self, key: Key, counts: PoolCounts) -> None:
+        """Write this, instead of what was wished for the same pool before."""
+        self.errands.want(key, counts)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await self.errands.run()
+
+    async def _write(self, key: Key, counts: PoolCounts) -> None:
+        try:
+            await self._client.request(
+                "patch",
+                kinds.ADDRESS_POOL,
+                key.namespace,
+                key.name,
+                "status",
+                body=pool_patch(counts),
+                content_type=MERGE_PATCH,
+            )
+        except ApiError as error:
+            if not error.absent:
+                raise

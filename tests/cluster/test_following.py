@@ -1,0 +1,152 @@
+"""When what changed is told, in virtual time; the watches themselves are told of in `tests/real`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+
+from cluster import kinds
+from cluster.client import Client
+from cluster.following import BURST_S, CONTROLLER, Following
+from cluster.resources import Key, Service
+from cluster.watching import Changed
+from cluster.world import Change, World
+from tests.arpfast.virtual import passing, virtually
+from tests.cluster.configuring import pool
+from tests.cluster.test_errands import Quiet
+
+WEB = Key("shop", "web")
+
+
+class Told:
+    """What `wake` was called with, and when."""
+
+    def __init__(self, *, pools: bool = True, complete: bool = True) -> None:
+        self.changes: list[Change] = []
+        self.times: list[float] = []
+        self.reports: list[int] = []
+        self.following = Following(
+            cast("Client", None),
+            CONTROLLER,
+            namespace="metallb-system",
+            wake=self._wake,
+            log=Quiet(),
+            report=lambda problems: self.reports.append(len(problems)),
+        )
+        for watching in self.following.watchings.values():
+            watching.complete = complete
+        if pools:
+            self.pool("192.0.2.0/24")
+
+    def _wake(self, world: World, change: Change) -> None:
+        assert world is self.following.world
+        self.changes.append(change)
+        self.times.append(asyncio.get_running_loop().time())
+
+    def change(self, kind: kinds.Kind[Any], key: Key, after: Any) -> None:
+        self.following._changed(kind)([Changed(key, None, after)])
+
+    def service(self, name: str = "web") -> None:
+        one = msgspec.convert({"metadata": {"namespace": "shop", "name": name}}, Service)
+        self.change(kinds.SERVICE, one.key, one)
+
+    def pool(self, addresses: str) -> None:
+        one = pool("main", addresses)
+        self.change(kinds.ADDRESS_POOL, one.key, one)
+
+
+def test_the_first_thing_told_is_everything() -> None:
+    async def main() -> None:
+        told = Told()
+        told.service()
+        await passing(1)
+        assert told.changes == [Change(frozenset({WEB}), frozenset(), True)]
+        assert told.following.ready
+
+    virtually(main())
+
+
+def test_nothing_is_told_before_all_lists_are_complete() -> None:
+    async def main() -> None:
+        told = Told(complete=False)
+        told.service()
+        await passing(1)
+        told.following.watchings[kinds.SERVICE].complete = True
+        told.service("other")
+        await passing(1)
+        assert told.changes == []
+        for watching in told.following.watchings.values():
+            watching.complete = True
+        told.following._changed(kinds.NAMESPACE)([])
+        await passing(1)
+        assert told.changes == [Change(frozenset({WEB, Key("shop", "other")}), frozenset(), True)]
+
+    virtually(main())
+
+
+def test_nothing_is_told_before_the_pools_were_good() -> None:
+    async def main() -> None:
+        told = Told(pools=False)
+        told.pool("nonsense")
+        told.service()
+        await passing(1)
+        assert (told.changes, told.reports, told.following.ready) == ([], [1], False)
+        assert told.following.statistics().stale
+        told.pool("192.0.2.0/24")
+        await passing(1)
+        assert (len(told.changes), told.reports, told.following.ready) == (1, [1, 0], True)
+
+    virtually(main())
+
+
+def test_a_cluster_without_pools_is_told() -> None:
+    async def main() -> None:
+        told = Told(pools=False)
+        told.service()
+        await passing(1)
+        assert len(told.changes) == 1
+
+    virtually(main())
+
+
+def test_a_lone_change_is_told_at_once() -> None:
+    async def main() -> None:
+        told = Told()
+        await passing(1)
+        now = asyncio.get_running_loop().time()
+        told.service()
+        await passing(0)
+        assert told.times[-1] == now
+        assert told.changes[-1] == Change(frozenset({WEB}))
+
+    virtually(main())
+
+
+def test_a_burst_is_told_in_few_wake_ups() -> None:
+    async def main() -> None:
+        told = Told()
+        await passing(1)
+        for number in range(1000):
+            told.service(f"s{number}")
+            await passing(0.001)
+        await passing(1)
+        assert len(told.times) <= 1 + 1 / BURST_S + 1
+        gaps = [later - earlier for earlier, later in zip(told.times, told.times[1:], strict=False)]
+        assert min(gaps) >= BURST_S - 1e-6
+        assert sum(len(change.services) for change in told.changes[1:]) == 1000
+
+    virtually(main())
+
+
+def test_what_changes_nothing_wakes_nobody() -> None:
+    async def main() -> None:
+        told = Told()
+        await passing(1)
+        told.change(kinds.NAMESPACE, Key("", "shop"), {"team": "web"})
+        await passing(1)
+        assert len(told.changes) == 1
+        assert told.following.statistics().updates == 2
+
+    virtually(main())
