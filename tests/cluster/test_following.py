@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from cluster import kinds
-from cluster.client import Client
 from cluster.following import BURST_S, CONTROLLER, Following
 from cluster.resources import Key, Service
 from cluster.watching import Changed
@@ -16,6 +15,9 @@ from cluster.world import Change, World
 from tests.arpfast.virtual import passing, virtually
 from tests.cluster.configuring import pool
 from tests.cluster.test_errands import Quiet
+
+if TYPE_CHECKING:
+    from cluster.client import Client
 
 WEB = Key("shop", "web")
 
