@@ -6,11 +6,11 @@ Nothing is compiled twice, and no stale program is ever run: sources, headers, f
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
+
+from lab.building import built, run
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / "build" / "lab"
@@ -39,13 +39,4 @@ def compiled(source: str) -> Path:
     for part in (path, *sorted({*path.parent.glob("*.h"), *HERE.glob("*.h")})):
         key.update(part.read_bytes())
     target = CACHE / f"{path.stem}-{key.hexdigest()[:16]}"
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            fresh = Path(scratch) / "out"
-            command = [*flags, str(path), "-o", str(fresh), *libraries]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-            os.replace(fresh, target)  # noqa: PTH105 (atomic: somebody else may compile the same)
-    return target
+    return built(target, lambda fresh: run([*flags, path, "-o", fresh, *libraries]))

@@ -1,81 +1,50 @@
 """Members of one gossip in the lab's hosts: ours and hashicorp/memberlist's, started and asked in one way.
 
 The Go programs are built when first wanted, each version from its own go.mod and one source, into the cache of
-`native.py`; the modules come from wherever Go is configured to get them.
+`native.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.golang import TOOLS, Program, system_version
 from lab.native import CACHE, HERE
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from lab.host import Host
     from lab.process import Process
 
-TOOLS = HERE / "tools"
 SOURCE = TOOLS / "memberlist" / "main.go"
 METALLB = "0.5.1"
 """The version that MetalLB pins."""
 DEADLINE_S = 30.0
 
 
-@cache
-def go_version() -> tuple[int, ...]:
-    """Of the Go here. Raises OSError when there is none."""
-    said = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"go(\d+)\.(\d+)", said)
-    assert found, said
-    return tuple(map(int, found.groups()))
-
-
 def newest() -> str:
-    """The newest version of memberlist that the Go here can build, of those below tools/."""
+    """The newest version of memberlist that the system's Go can build, of those below tools/. Raises OSError."""
+    versions = [module.parent.name.removeprefix("memberlist-") for module in TOOLS.glob("memberlist-*/go.mod")]
+    usable = [version for version in versions if _program(version).needs <= system_version()]
+    return max(usable, key=lambda version: tuple(map(int, version.split("."))))
 
-    def needs(module: Path) -> tuple[int, ...]:
-        found = re.search(r"^go (\d+)\.(\d+)", module.read_text(), re.MULTILINE)
-        assert found, module
-        return tuple(map(int, found.groups()))
 
-    usable = [module for module in TOOLS.glob("memberlist-*/go.mod") if needs(module) <= go_version()]
-    versions = [module.parent.name.removeprefix("memberlist-") for module in usable]
-    return max(versions, key=lambda version: tuple(map(int, version.split("."))))
+def _program(version: str) -> Program:
+    return Program("memberlist", f"memberlist-{version}", sources=(SOURCE,), folder=CACHE)
 
 
 @cache
 def memberlist(version: str) -> Path:
     """The program for this version. Raises OSError when there is no Go, CalledProcessError when it refuses."""
-    module = TOOLS / f"memberlist-{version}"
-    parts = [SOURCE, module / "go.mod", module / "go.sum"]
-    key = sha256(repr(go_version()).encode() + b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
-    target = CACHE / f"memberlist-{version}-{key}"
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            for part in parts:
-                shutil.copy(part, scratch)
-            command = ["go", "build", "-trimpath", "-o", "out", "."]
-            environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
-            done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-            os.replace(Path(scratch) / "out", target)  # noqa: PTH105 (atomic: somebody else may build the same)
-    return target
+    return _program(version).path()
 
 
 class Gossiper:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab, obstacle
+from lab import manifests
+from lab.control_plane import ControlPlane
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,31 @@ def lab(_lab_is_possible: None) -> Iterator[Lab]:
     """An empty lab that vanishes after the test."""
     with Lab() as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def _control_plane(_lab_is_possible: None) -> Iterator[ControlPlane]:
+    with Lab() as lab:
+        yield ControlPlane(lab)
+
+
+@pytest.fixture
+def control(_control_plane: ControlPlane) -> ControlPlane:
+    """The control plane that all tests share. What the last test has left, whose lab is gone by now, is deleted."""
+    _control_plane.start()
+    _control_plane.clean()
+    return _control_plane
+
+
+@pytest.fixture(scope="session")
+def _installed(_control_plane: ControlPlane) -> None:
+    _control_plane.start()
+    _control_plane.clean()
+    manifests.install(_control_plane.api)
+    _control_plane.keep()
+
+
+@pytest.fixture
+def installed(_installed: None, control: ControlPlane) -> ControlPlane:
+    """The same with everything in it that `deploy/kubernetes/base` has."""
+    return control
