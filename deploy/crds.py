@@ -35,22 +35,24 @@ _POOL_COLUMNS = [
 _NODE_COLUMN = column("Node Selectors", ".spec.nodeSelectors", description="What selects nodes", wide=True)
 
 # One entry of a pool: a prefix, or both ends of a range. Which end is less, CEL cannot tell.
+_ENDS = "self.split('-')[0].trim()", "self.split('-')[1].trim()"
 _ENTRY = (
-    "self.contains('/') ? isCIDR(self) : self.split('-').size() == 2 && self.split('-').all(end, isIP(end.trim()))"
-    " && ip(self.split('-')[0].trim()).family() == ip(self.split('-')[1].trim()).family()",
+    "self.contains('/') ? isCIDR(self) : self.matches('^[^-]+-[^-]+$')"
+    f" && isIP({_ENDS[0]}) && isIP({_ENDS[1]}) && ip({_ENDS[0]}).family() == ip({_ENDS[1]}).family()",
     "expected a prefix (192.0.2.0/24) or a range of one family (192.0.2.10-192.0.2.20)",
 )
 
 
-def _community(literal: str) -> str:
-    """That a community is a:b of 16 bits each, or large:a:b:c of 32 bits each (RFC 1997, RFC 8092)."""
-    return (
-        f"{literal}.matches('^[0-9]{{1,5}}:[0-9]{{1,5}}$') ? {literal}.split(':').all(part, int(part) <= 65535)"
-        f" : {literal}.matches('^large(:[0-9]{{1,10}}){{3}}$')"
-        f" && {literal}.split(':').all(part, part == 'large' || int(part) <= {UINT32})"
-    )
+def _numbers(first: int, last: int, most: int) -> str:
+    """That the parts of a literal from the first to the last are not too great."""
+    return " && ".join(f"int(self.split(':')[{part}]) <= {most}" for part in range(first, last + 1))
 
 
+# a:b of 16 bits each, or large:a:b:c of 32 bits each (RFC 1997, RFC 8092).
+_LITERAL = (
+    f"self.matches('^[0-9]{{1,5}}:[0-9]{{1,5}}$') ? {_numbers(0, 1, 65535)}"
+    f" : self.matches('^large(:[0-9]{{1,10}}){{3}}$') && {_numbers(1, 3, UINT32)}"
+)
 _COMMUNITY_SAYS = "expected two numbers of 16 bits (65535:65281) or three of 32 bits (large:64496:1:2)"
 
 POOL = resource("IPAddressPool", "ipaddresspools", version(
@@ -111,7 +113,7 @@ BGP_ADVERTISEMENT = resource("BGPAdvertisement", "bgpadvertisements", version(
         "localPref": number("LOCAL_PREF, towards peers of our own AS.", 0, UINT32),
         "communities": distinct(
             "Communities of the routes, as literals or by the names that Community objects give them.",
-            text("", (f"!self.contains(':') || ({_community('self')})", _COMMUNITY_SAYS), maxLength=NAME), maxItems=100,
+            text("", (f"!self.contains(':') || ({_LITERAL})", _COMMUNITY_SAYS), maxLength=NAME), maxItems=100,
         ),
         "ipAddressPools": _POOLS,
         "ipAddressPoolSelectors": _POOL_SELECTORS,
@@ -235,7 +237,7 @@ COMMUNITY = resource("Community", "communities", version(
     spec=fields("The names.", {
         "communities": several("Each name once.", fields("", {
             "name": text("What it is called."),
-            "value": text("What it is.", (_community("self"), _COMMUNITY_SAYS), maxLength=LABEL),
+            "value": text("What it is.", (_LITERAL, _COMMUNITY_SAYS), maxLength=LABEL),
         }, required=("name", "value")), maxItems=1000, **{
             "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
         }),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from functools import cache
+from functools import cache, partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import yaml
 
+from lab.api import ApiError
 from lab.native import HERE
 from lab.programs import KUBECTL
 from lab.waiting import wait_until
@@ -31,15 +33,20 @@ def render(overlay: str = "base") -> list[Json]:
 
 def install(api: Api, overlay: str = "base") -> None:
     """Apply them, and wait until the custom resources are served."""
-    for thing in render(overlay):
+    things = render(overlay)
+    for thing in things:
         api.apply(thing)
-        if thing["kind"] == "CustomResourceDefinition":
-            name = thing["metadata"]["name"]
-            wait_until(lambda name=name: _established(api, name), what=f"{name} to be served", every_ms=10)
+    for definition in (thing for thing in things if thing["kind"] == "CustomResourceDefinition"):
+        for version in definition["spec"]["versions"]:
+            path = f"/apis/{definition['spec']['group']}/{version['name']}/{definition['spec']['names']['plural']}"
+            wait_until(partial(_served, api, path), what=f"{path} to be served", every_ms=20)
 
 
-def _established(api: Api, name: str) -> bool:
-    conditions = api.get("customresourcedefinitions", name)["status"].get("conditions", ())
-    wrong = [each["message"] for each in conditions if each["type"] == "NonStructuralSchema"]
-    assert not wrong, wrong
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+def _served(api: Api, path: str) -> bool:
+    try:
+        api.call("GET", path)
+    except ApiError as error:
+        if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS}:
+            return False
+        raise
+    return True

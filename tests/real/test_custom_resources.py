@@ -195,7 +195,7 @@ def _found(pattern: str, text: str) -> bool:
     (L2, {}, {}),
     (BGP, {}, {"aggregationLength": 32, "aggregationLengthV6": 128}),
     (PEER, TCP, {"peerPort": 179, "disableMP": False, "dualStackAddressFamily": False}),
-    (OLD_PEER, TCP, {}),
+    (OLD_PEER, TCP, {"peerPort": 179}),  # what is stored is of the new version
     (BFD, {}, {}),
 ])  # fmt: skip
 def test_what_is_absent_is_filled_in(installed: ControlPlane, kind: str, spec: Json, filled: Json) -> None:
