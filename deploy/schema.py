@@ -1,4 +1,4 @@
-"""The words in which `deploy/crds.py` says what a custom resource is: OpenAPI v3, as structural schemas have it.
+"""The words in which `deploy/custom_resources.py` says what a custom resource is: OpenAPI v3, as a structural schema.
 
 A rule is a CEL expression over `self` and the message of who breaks it.
 """
@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 Rule = tuple[str, str]
 
 UINT32 = 4_294_967_295
+ATOMIC: Schema = {"x-kubernetes-map-type": "atomic"}
+"""An object that is replaced as a whole."""
 LABEL, NAME, TEXT = 63, 253, 128
 """The longest label, object name and address or range of addresses: CEL costs are reckoned by them."""
 
@@ -62,8 +64,10 @@ def _made(kind: str, description: str, more: Schema) -> Schema:
 
 _OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"]
 _VALUES = (
-    "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0"
-    " : !has(self.values) || self.values.size() == 0",
+    (
+        "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0"
+        " : !has(self.values) || self.values.size() == 0"
+    ),
     "In and NotIn need values; Exists and DoesNotExist have none",
 )
 
@@ -79,7 +83,7 @@ def selector(description: str = "", *, strict: bool = False) -> Schema:
             "values": lists("What the label is compared with.", text()),
         },
         required=("key", "operator"),
-        **rules(_VALUES) | ({"x-kubernetes-map-type": "atomic"} if strict else {}),
+        **rules(_VALUES) | (ATOMIC if strict else {}),
     )
     return fields(
         description,
@@ -89,7 +93,7 @@ def selector(description: str = "", *, strict: bool = False) -> Schema:
                 "object", "Each label has to have this value.", {"additionalProperties": {"type": "string"}}
             ),
         },
-        **{"x-kubernetes-map-type": "atomic"},
+        **ATOMIC,
     )
 
 

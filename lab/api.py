@@ -111,7 +111,7 @@ class Api:
     def __init__(self, connections: Connections, token: str) -> None:
         """Nothing is asked yet."""
         self._connections, self._token = connections, token
-        self._resources: list[Resource] = []
+        self._resources: tuple[Resource, ...] = ()
 
     def acting_as(self, token: str) -> Api:
         """The same API as somebody else."""
@@ -139,7 +139,7 @@ class Api:
 
     def list(self, resource: str, namespace: str | None = None, **query: str) -> list[Json]:
         """All objects, or those of one namespace; `query` as in `labelSelector="app=web"`."""
-        found: list[Json] = self.call("GET", _ask(self.resource(resource).path(namespace=namespace), query))["items"]
+        found: list[Json] = self.call("GET", _with(self.resource(resource).path(namespace=namespace), query))["items"]
         return found
 
     def patch(
@@ -163,7 +163,7 @@ class Api:
         """Events, as {"type": "ADDED", "object": …}, from what there is now until the server ends it after `for_s`."""
         path = self.resource(resource).path(namespace=namespace)
         with closing(self._connections.open(for_s + TIMEOUT_S)) as connection:
-            asked = _ask(path, {"watch": "1", "timeoutSeconds": str(for_s), **query})
+            asked = _with(path, {"watch": "1", "timeoutSeconds": str(for_s), **query})
             response = _request(connection, "GET", asked, self._headers())
             if response.status != http.client.OK:
                 raise ApiError(f"watch {path}", response.status, response.read())
@@ -181,7 +181,7 @@ class Api:
             self.discover()
         raise LookupError(f"expected a resource of the API, not {name!r}")
 
-    def discover(self) -> list[Resource]:
+    def discover(self) -> tuple[Resource, ...]:
         """Ask what there is."""
         found = []
         for root in ("/api", "/apis"):
@@ -194,8 +194,8 @@ class Api:
                         )
                         for each in version.get("resources", ())
                     ]  # fmt: skip
-        self._resources = found
-        return found
+        self._resources = tuple(found)
+        return self._resources
 
     def _of(self, thing: Json) -> Resource:
         group, _, version = thing["apiVersion"].rpartition("/")
@@ -208,8 +208,16 @@ class Api:
 
     # Requests
 
-    def call(self, method: str, path: str, body: Json | None = None, kind: str = JSON, *, accept: str = JSON) -> Any:
+    def call(self, method: str, path: str, body: Json | None = None, kind: str = JSON, *, accept: str = JSON) -> Json:
         """Any request; what is answered. Raises ApiError, OSError, http.client.HTTPException."""
+        told: Json = json.loads(self._exchange(method, path, body, kind, accept))
+        return told
+
+    def text(self, path: str) -> str:
+        """What is answered to GET where that is no JSON: `/readyz`, `/metrics`."""
+        return self._exchange("GET", path, None, JSON, "text/plain").decode()
+
+    def _exchange(self, method: str, path: str, body: Json | None, kind: str, accept: str) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers(accept) | ({} if data is None else {"Content-Type": kind})
         kept = self._connections.take()
@@ -221,11 +229,15 @@ class Api:
                 raise
             connection = self._connections.open(TIMEOUT_S)  # the server went and came since
             response = _request(connection, method, path, headers, data)
-        answer = response.read()
+        try:
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
         self._connections.keep(connection)
         if response.status >= http.client.BAD_REQUEST:
             raise ApiError(f"{method} {path}", response.status, answer)
-        return json.loads(answer) if response.headers.get_content_type() == JSON else answer.decode()
+        return answer
 
     def _headers(self, accept: str = JSON) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}", "Accept": accept}
@@ -242,7 +254,7 @@ def _request(
         raise
 
 
-def _ask(path: str, query: dict[str, str]) -> str:
+def _with(path: str, query: dict[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 

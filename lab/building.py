@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def built(target: Path, build: Callable[[Path], None]) -> Path:
-    """The target, which `build` makes at the path that it is given, if it is not there yet. What it raises is raised."""
+    """The target, which `build` makes at the path that it is given unless it is there. What it raises is raised."""
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent), tempfile.TemporaryDirectory(dir=target.parent) as scratch:

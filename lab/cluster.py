@@ -5,7 +5,7 @@
         control -------------- management --+-+-+            10.98.1.<node>, fd98::1:<node>
 
 A node's Pods have addresses of 10.97.<node>.0/24 and fd97:0:0:<node>::/64, local to its host, and the nodes reach one
-another's over the management network: cutting a node off the switch leaves its Pods, and the API server, reachable. What
+another's over the management network: cutting a node off the switch leaves its Pods and the API server reachable. What
 kube-proxy makes of a Service, and that it hides the client's address from another node's Pod, is all real.
 
 No Pod is scheduled and no kubelet runs: Node and Pod objects are made here, with the status that a kubelet would give.
@@ -173,8 +173,9 @@ class Cluster:
         self, name: str, node: str, addresses: tuple[str, ...], labels: Mapping[str, str], *, namespace: str = "default"
     ) -> Json:
         """The Pod object of something that runs, ready."""
+        metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
         self.api.create({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+            "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
             "spec": {"nodeName": node, "containers": [{"name": "main", "image": "none"}]},
         })  # fmt: skip
         status = {
@@ -199,7 +200,7 @@ class Cluster:
         labels: Mapping[str, str] | None = None,
         **spec: object,
     ) -> Json:
-        """A Service of type LoadBalancer for Pods with `app=web`: TCP and UDP port 80, and UDP port 7 of `traffic.echo`.
+        """A Service of type LoadBalancer for Pods with `app=web`: TCP and UDP port 80, and UDP port 7 (`traffic.echo`).
 
         `spec` is put over that. It asks for no node ports: there are only so many.
         """

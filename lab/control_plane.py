@@ -5,10 +5,10 @@
 Whoever is to reach the API server is linked to the switch `management`, as `lab.cluster` does with its nodes; the test
 itself needs no link, for `api` opens its connections inside. Of the controllers only those run that turn Pods into
 EndpointSlices, empty namespaces and collect garbage: nodes and Pods are objects made by hand. RBAC is on; `api` is
-everybody's master, all others have what they are bound to. The admission of ServiceAccounts is off, so that a Pod may be
-made that nobody runs.
+everybody's master, all others have what they are bound to. The admission of ServiceAccounts is off, so that a Pod may
+be made that nobody runs.
 
-One control plane serves many tests. What there is when it is ready, and what is made before `keep()`, survives `clean()`.
+One control plane serves many tests. What there is when it is ready, and all before `keep()`, survives `clean()`.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class ControlPlane:
     def _ready(self) -> bool:
         assert self.apiserver.alive, self.apiserver.output
         with suppress(OSError, http.client.HTTPException, ApiError):
-            return bool(self.api.call("GET", "/readyz") == "ok")
+            return self.api.text("/readyz") == "ok"
         return False
 
     def _populated(self) -> bool:

@@ -1,8 +1,8 @@
 """Programs of others that are written in Go: each product pinned below tools/ by a go.mod of its own.
 
 They are built with the system's Go, or with PyPI's (`WHEEL`) where that is too old or missing. The modules come from
-wherever Go is configured to get them. What takes minutes is kept in the user's cache, so that another clone, or one that
-was cleaned, finds it there.
+wherever Go is configured to get them. What takes minutes is kept in the user's cache, so that another clone finds it
+there, and so does one that was cleaned.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Program:
         return _numbers(_find(r"^go (\S+)$", self.module))
 
     def path(self) -> Path:
-        """Where it is, once it is built. Raises OSError without Go, CalledProcessError (with its words) if it refuses."""
+        """Where it is, once it is built. Raises OSError without Go, CalledProcessError with its words if it refuses."""
         go, version = toolchain(self.needs)
         flags = [
             "-trimpath",

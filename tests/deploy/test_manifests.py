@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy import crds
+from deploy import custom_resources as resources
 
-KUBERNETES = Path(crds.__file__).parent / "kubernetes"
-KINDS = [definition["spec"]["names"]["plural"] for definition in crds.ALL]
+KUBERNETES = Path(resources.__file__).parent / "kubernetes"
+KINDS = [definition["spec"]["names"]["plural"] for definition in resources.ALL]
 
 
-@pytest.mark.parametrize("definition", crds.ALL, ids=KINDS)
+@pytest.mark.parametrize("definition", resources.ALL, ids=KINDS)
 def test_the_file_is_what_the_table_says(definition: dict[str, Any]) -> None:
-    path = crds.FOLDER / f"{definition['spec']['names']['plural']}.yaml"
-    assert path.read_text() == crds.written(definition), "python -P deploy/crds.py writes it anew"
+    path = resources.FOLDER / f"{definition['spec']['names']['plural']}.yaml"
+    assert path.read_text() == resources.written(definition), "python -m deploy.custom_resources writes it anew"
 
 
 def test_every_definition_is_applied() -> None:
-    listed = yaml.safe_load((crds.FOLDER / "kustomization.yaml").read_text())["resources"]
+    listed = yaml.safe_load((resources.FOLDER / "kustomization.yaml").read_text())["resources"]
     assert listed == sorted(f"{kind}.yaml" for kind in KINDS)
-    assert {path.name for path in crds.FOLDER.iterdir()} == {*listed, "kustomization.yaml"}
+    assert {path.name for path in resources.FOLDER.iterdir()} == {*listed, "kustomization.yaml"}
 
 
 def test_everything_that_a_user_may_set_is_explained() -> None:
@@ -37,7 +37,7 @@ def test_everything_that_a_user_may_set_is_explained() -> None:
             walk(field, f"{path}.{name}")
             walk(field.get("items", {}), f"{path}.{name}[]")
 
-    for definition in crds.ALL:
+    for definition in resources.ALL:
         for version in definition["spec"]["versions"]:
             properties = version["schema"]["openAPIV3Schema"]["properties"]
             walk({"properties": {part: properties[part] for part in ("spec", "status") if part in properties}}, "")

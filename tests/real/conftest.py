@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import Lab, obstacle
-from lab import manifests
+from lab import Lab, manifests, obstacle
 from lab.control_plane import ControlPlane
 
 

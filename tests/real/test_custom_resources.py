@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from lab.control_plane import ControlPlane
 
 APP, OTHER = {"matchLabels": {"app": "web"}}, {"matchLabels": {"app": "shop"}}
+IN, EXISTS = {"key": "a", "operator": "In"}, {"key": "a", "operator": "Exists"}
 POOL, L2, BGP, BFD = "IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BFDProfile"
 PEER, OLD_PEER, COMMUNITY = "BGPPeer", "BGPPeer v1beta1", "Community"
+BOTH = (PEER, OLD_PEER)
 TCP = {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1"}
 NEIGHBOUR = {"myASN": 64500, "peerASN": 64501}
 
@@ -55,9 +58,9 @@ EVERYWHERE = [
     Case("no such operator", "{kind}", {"{field}": expressions({"key": "a", "operator": "Like"})}, "Unsupported value"),
     Case("no operator", "{kind}", {"{field}": expressions({"key": "a"})}, "Required value"),
     Case("no key", "{kind}", {"{field}": expressions({"operator": "Exists"})}, "Required value"),
-    Case("In without values", "{kind}", {"{field}": expressions({"key": "a", "operator": "In"})}, "need values"),
+    Case("In without values", "{kind}", {"{field}": expressions(IN)}, "need values"),
     Case("Exists with values", "{kind}",
-         {"{field}": expressions({"key": "a", "operator": "Exists", "values": ["x"]})}, "need values"),
+         {"{field}": expressions(EXISTS | {"values": ["x"]})}, "need values"),
 ]  # fmt: skip
 
 CASES = [
@@ -91,18 +94,19 @@ CASES = [
     *[Case("pools twice", kind, {"ipAddressPools": ["a", "a"]}, "Duplicate value") for kind in (L2, BGP)],
     Case("interfaces", L2, {"interfaces": ["eth0", "eth1"]}),
     *[Case(f"weight {weight}", L2, {"preferredNodeSelectors": [{"weight": weight, "preference": APP}]}, refused)
-      for weight, refused in ((0, "greater than or equal to 1"), (1, None), (100, None), (101, "less than or equal to 100"))],
+      for weight, refused in ((0, "greater than or equal to 1"), (1, None), (100, None), (101, "or equal to 100"))],
     Case("no weight", L2, {"preferredNodeSelectors": [{"preference": APP}]}, "Required value"),
     Case("no preference", L2, {"preferredNodeSelectors": [{"weight": 1}]}, "Required value"),
     Case("the same preference twice", L2, {"preferredNodeSelectors": [{"weight": 1, "preference": APP}] * 2}),
     *[Case(f"aggregation {length}", BGP, {"aggregationLength": length}, refused)
-      for length, refused in ((0, "greater than or equal to 1"), (1, None), (32, None), (33, "less than or equal to 32"))],
+      for length, refused in ((0, "greater than or equal to 1"), (1, None), (32, None), (33, "or equal to 32"))],
     *[Case(f"aggregation V6 {length}", BGP, {"aggregationLengthV6": length}, refused)
       for length, refused in ((64, None), (128, None), (129, "less than or equal to 128"))],
     Case("Services of an aggregate", BGP, {"aggregationLength": 24, "serviceSelectors": [APP]}, "whole addresses"),
     Case("Services of an aggregate V6", BGP, {"aggregationLengthV6": 64, "serviceSelectors": [APP]}, "whole addresses"),
     Case("no Services of an aggregate", BGP, {"aggregationLength": 24, "serviceSelectors": []}),
-    Case("Services of whole addresses", BGP, {"aggregationLength": 32, "aggregationLengthV6": 128, "serviceSelectors": [APP]}),
+    Case("Services of whole addresses", BGP,
+         {"aggregationLength": 32, "aggregationLengthV6": 128, "serviceSelectors": [APP]}),
     Case("greatest preference", BGP, {"localPref": 4294967295}),
     Case("too great a preference", BGP, {"localPref": 4294967296}, "less than or equal to"),
     Case("peers twice", BGP, {"peers": ["a", "a"]}, "Duplicate value"),
@@ -110,41 +114,42 @@ CASES = [
     Case("communities", BGP, {"communities": ["65535:65281", "large:4294967295:0:1", "a-name"]}),
     *[Case(f"community {literal}", BGP, {"communities": [literal]}, "expected two numbers") for literal in
       ("65536:1", "1:65536", "large:4294967296:0:1", "large:1:2", "small:1:2:3", "1:2:3", "large:1:2:x", "1:")],
-    Case("communities", COMMUNITY, {"communities": [{"name": "a", "value": "1:2"}, {"name": "b", "value": "large:1:2:3"}]}),
+    Case("communities", COMMUNITY,
+         {"communities": [{"name": "a", "value": "1:2"}, {"name": "b", "value": "large:1:2:3"}]}),
     Case("a name twice", COMMUNITY, {"communities": [{"name": "a", "value": "1:2"}, {"name": "a", "value": "1:3"}]},
          "Duplicate value"),
     *[Case(f"value {literal}", COMMUNITY, {"communities": [{"name": "a", "value": literal}]}, "expected two numbers")
       for literal in ("", "1", "65536:1", "large:1:2:4294967296", "big:1:2:3")],
     *[Case(f"{field} {value}", BFD, {field: value}, refused)
-      for field, least, most in (("receiveInterval", 10, 60000), ("transmitInterval", 10, 60000), ("echoInterval", 10, 60000),
-                                 ("detectMultiplier", 2, 255), ("minimumTtl", 1, 254))
+      for field, least, most in (("receiveInterval", 10, 60000), ("transmitInterval", 10, 60000),
+                                 ("echoInterval", 10, 60000), ("detectMultiplier", 2, 255), ("minimumTtl", 1, 254))
       for value, refused in ((least, None), (most, None), (least - 1, "greater than or"), (most + 1, "less than or"))],
     Case("no spec", PEER, None, "Required value"),
-    *[Case("by address", kind, TCP) for kind in (PEER, OLD_PEER)],
-    *[Case("own AS 0", kind, TCP | {"myASN": 0}, "greater than or equal to 1") for kind in (PEER, OLD_PEER)],
-    *[Case("greatest AS", kind, TCP | {"peerASN": 4294967295}) for kind in (PEER, OLD_PEER)],
-    *[Case("too great an AS", kind, TCP | {"peerASN": 4294967296}, "less than or equal to") for kind in (PEER, OLD_PEER)],
-    *[Case("no own AS", kind, {"peerASN": 64501, "peerAddress": "192.0.2.1"}, "Required value") for kind in (PEER, OLD_PEER)],
+    *[Case("by address", kind, TCP) for kind in BOTH],
+    *[Case("own AS 0", kind, TCP | {"myASN": 0}, "greater than or equal to 1") for kind in BOTH],
+    *[Case("greatest AS", kind, TCP | {"peerASN": 4294967295}) for kind in BOTH],
+    *[Case("too great an AS", kind, TCP | {"peerASN": 4294967296}, "less than or equal to") for kind in BOTH],
+    *[Case("no own AS", kind, {"peerASN": 64501, "peerAddress": "192.0.2.1"}, "Required value") for kind in BOTH],
     Case("no AS of the peer", PEER, {"myASN": 64500, "peerAddress": "192.0.2.1"}, "peerASN or dynamicASN"),
     Case("no AS of the peer", OLD_PEER, {"myASN": 64500, "peerAddress": "192.0.2.1"}, "Required value"),
     Case("an AS of 0", OLD_PEER, TCP | {"peerASN": 0}, "the AS of the peer"),
     Case("two kinds of AS", PEER, TCP | {"dynamicASN": "external"}, "peerASN or dynamicASN"),
     *[Case(f"an AS that is {word}", PEER, {"myASN": 64500, "peerAddress": "192.0.2.1", "dynamicASN": word}, refused)
       for word, refused in (("internal", None), ("external", None), ("any", "Unsupported value"))],
-    *[Case("several hops inside", kind, TCP | {"peerASN": 64500, "ebgpMultiHop": True}, "another AS") for kind in (PEER, OLD_PEER)],
-    *[Case("several hops", kind, TCP | {"ebgpMultiHop": True}) for kind in (PEER, OLD_PEER)],
+    *[Case("several hops inside", kind, TCP | {"peerASN": 64500, "ebgpMultiHop": True}, "another AS") for kind in BOTH],
+    *[Case("several hops", kind, TCP | {"ebgpMultiHop": True}) for kind in BOTH],
     Case("by interface", PEER, NEIGHBOUR | {"interface": "eth0"}),
     Case("by neither", PEER, NEIGHBOUR, "peerAddress or interface"),
     Case("by both", PEER, TCP | {"interface": "eth0"}, "peerAddress or interface"),
     Case("no address", OLD_PEER, NEIGHBOUR, "Required value"),
     Case("an empty address", OLD_PEER, NEIGHBOUR | {"peerAddress": ""}, "the address of the peer"),
-    *[Case(f"{field} {value}", kind, TCP | {field: value}, refused) for kind in (PEER, OLD_PEER)
+    *[Case(f"{field} {value}", kind, TCP | {field: value}, refused) for kind in BOTH
       for field in ("peerAddress", "sourceAddress", "routerID")
       for value, refused in (("2001:db8::1", None), ("192.0.2", "an IP address"), ("router", "an IP address"))],
     *[Case(f"port {port}", kind, TCP | {"peerPort": port}, refused) for kind, port, refused in (
         (PEER, 0, "greater than or"), (OLD_PEER, 0, None), (PEER, 1, None), (PEER, 16384, None),
         (PEER, 16385, "less than or"), (OLD_PEER, 16385, "less than or"))],
-    *[Case(f"hold {text}", kind, TCP | {"holdTime": text}, refused) for kind in (PEER, OLD_PEER)
+    *[Case(f"hold {text}", kind, TCP | {"holdTime": text}, refused) for kind in BOTH
       for text, refused in (("0s", None), ("0s500ms", None), ("1s", "3s or more"), ("2.9s", "3s or more"), ("3s", None),
                             ("1m30s", None), ("-3s", "3s or more"), ("soon", "."))],
     *[Case(f"hold {hold}, keepalive {keepalive}", PEER, TCP | {"holdTime": hold, "keepaliveTime": keepalive}, refused)
@@ -158,11 +163,11 @@ CASES = [
     Case("a password in a Secret", PEER, TCP | {"passwordSecret": {"name": "x"}}),
     Case("both", PEER, TCP | {"password": "x", "passwordSecret": {"name": "x"}}, "password or passwordSecret"),
     *[Case(f"{case.name} in nodeSelectors", kind, TCP | {"nodeSelectors": case.spec["{field}"]}, case.refused)
-      for kind in (PEER, OLD_PEER) for case in EVERYWHERE],
-    *[Case("a value twice", kind, TCP | {"nodeSelectors": expressions({"key": "a", "operator": "In", "values": ["x", "x"]})},
-           "Duplicate value") for kind in (PEER, OLD_PEER)],
-    *[Case("a requirement twice", kind, TCP | {"nodeSelectors": expressions(*[{"key": "a", "operator": "Exists"}] * 2)},
-           "Duplicate value") for kind in (PEER, OLD_PEER)],
+      for kind in BOTH for case in EVERYWHERE],
+    *[Case("a value twice", kind, TCP | {"nodeSelectors": expressions(IN | {"values": ["x", "x"]})}, "Duplicate value")
+      for kind in BOTH],
+    *[Case("a requirement twice", kind, TCP | {"nodeSelectors": expressions(EXISTS, EXISTS)}, "Duplicate value")
+      for kind in BOTH],
 ]  # fmt: skip
 
 
@@ -174,19 +179,12 @@ def test_what_one_object_can_tell_is_judged_by_the_api_server(installed: Control
         try:
             propose(installed.api, wish(kind, case.spec))
         except ApiError as error:
-            assert error.status == 422, error
-            if case.refused is None or case.refused not in error.message and not _found(case.refused, error.message):
-                wrong.append(f"{case.name}: {error.message}")
+            if case.refused is None or error.status != 422 or not re.search(case.refused, error.message):
+                wrong.append(f"{case.name}: {error}")
         else:
             if case.refused is not None:
                 wrong.append(f"{case.name}: taken")
     assert wrong == []
-
-
-def _found(pattern: str, text: str) -> bool:
-    import re
-
-    return re.search(pattern, text) is not None
 
 
 @pytest.mark.parametrize(("kind", "spec", "filled"), [
@@ -319,7 +317,8 @@ def test_accounts_may(
 ) -> None:
     plain, _, subresource = resource.partition("/")
     asked = {
-        "verb": verb, "group": group, "resource": plain, "subresource": subresource, "namespace": namespace, "name": name,
+        "verb": verb, "group": group, "resource": plain, "subresource": subresource,
+        "namespace": namespace, "name": name,
     }  # fmt: skip
     review = installed.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",

@@ -1,7 +1,7 @@
-"""The custom resources, MetalLB's own by name and meaning: `python -P deploy/crds.py` writes `deploy/crds/*.yaml`.
+"""The custom resources, MetalLB's own by name and meaning; `python -m deploy.custom_resources` writes `deploy/crds`.
 
-Written once and compactly here, since half of each is label selectors; the files are what is applied. All that one object
-can tell by itself is refused by the API server, by these schemas and their rules; what needs several objects is not.
+Written once and compactly here, since half of each is label selectors; the files are what is applied. All that one
+object can tell by itself is refused by the API server, by these schemas and their rules; what needs several is not.
 
 BGPPeer has two versions, of which the old one lacks fields and is otherwise the same: the API server converts between
 them by leaving out what the other does not know.
@@ -9,17 +9,32 @@ them by leaving out what the other does not know.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from deploy.schema import (
-    LABEL, NAME, TEXT, UINT32, Schema, address, column, distinct, fields, flag, number, resource, rules, seconds,
-    selector, selectors, several, text, version,
+    ATOMIC,
+    LABEL,
+    NAME,
+    TEXT,
+    UINT32,
+    Schema,
+    address,
+    column,
+    distinct,
+    fields,
+    flag,
+    number,
+    resource,
+    rules,
+    seconds,
+    selector,
+    selectors,
+    several,
+    text,
+    version,
 )  # fmt: skip
 
 FOLDER = Path(__file__).parent / "crds"
@@ -36,9 +51,9 @@ _NODE_COLUMN = column("Node Selectors", ".spec.nodeSelectors", description="What
 
 # One entry of a pool: a prefix, or both ends of a range. Which end is less, CEL cannot tell.
 _ENDS = "self.split('-')[0].trim()", "self.split('-')[1].trim()"
+_RANGE = f"isIP({_ENDS[0]}) && isIP({_ENDS[1]}) && ip({_ENDS[0]}).family() == ip({_ENDS[1]}).family()"
 _ENTRY = (
-    "self.contains('/') ? isCIDR(self) : self.matches('^[^-]+-[^-]+$')"
-    f" && isIP({_ENDS[0]}) && isIP({_ENDS[1]}) && ip({_ENDS[0]}).family() == ip({_ENDS[1]}).family()",
+    f"self.contains('/') ? isCIDR(self) : self.matches('^[^-]+-[^-]+$') && {_RANGE}",
     "expected a prefix (192.0.2.0/24) or a range of one family (192.0.2.10-192.0.2.20)",
 )
 
@@ -72,7 +87,7 @@ POOL = resource("IPAddressPool", "ipaddresspools", version(
         "avoidBuggyIPs": flag("Whether IPv4 addresses that end in .0 and .255 are left out.", default=False),
         "serviceAllocation": fields(
             "Reserves the pool for some Services, and has them prefer it. Where both are given, both have to hold.", {
-                "priority": number("The least first among the pools that a Service may prefer; 0 comes last.", most=2**31 - 1),
+                "priority": number("The least first among pools that a Service prefers; 0 is last.", most=2**31 - 1),
                 "namespaces": distinct("The namespaces that may use it.", text()),
                 "namespaceSelectors": selectors("Selects more such namespaces."),
                 "serviceSelectors": selectors("Selects the Services that may use it."),
@@ -104,6 +119,14 @@ L2_ADVERTISEMENT = resource("L2Advertisement", "l2advertisements", version(
     }),
 ))  # fmt: skip
 
+_WHOLE = (
+    (
+        "!has(self.serviceSelectors) || self.serviceSelectors.size() == 0 || ((!has(self.aggregationLength)"
+        " || self.aggregationLength == 32) && (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128))"
+    ),
+    "serviceSelectors need whole addresses: expected aggregationLength 32 and aggregationLengthV6 128",
+)
+
 BGP_ADVERTISEMENT = resource("BGPAdvertisement", "bgpadvertisements", version(
     "v1beta1", "That addresses of pools are announced as routes, by BGP.",
     [*_POOL_COLUMNS, column("Peers", ".spec.peers", description="To whom"), _NODE_COLUMN],
@@ -120,12 +143,7 @@ BGP_ADVERTISEMENT = resource("BGPAdvertisement", "bgpadvertisements", version(
         "nodeSelectors": _NODE_SELECTORS,
         "serviceSelectors": _SERVICE_SELECTORS,
         "peers": distinct("The names of the BGPPeers that hear of it. None: all.", text()),
-    }, **rules((
-        "!has(self.serviceSelectors) || self.serviceSelectors.size() == 0 || ("
-        "(!has(self.aggregationLength) || self.aggregationLength == 32)"
-        " && (!has(self.aggregationLengthV6) || self.aggregationLengthV6 == 128))",
-        "serviceSelectors need whole addresses: expected aggregationLength 32 and aggregationLengthV6 128",
-    ))),
+    }, **rules(_WHOLE)),
 ))  # fmt: skip
 
 
@@ -143,8 +161,10 @@ _ONE_PEER = (
     "expected either peerAddress or interface",
 )
 _ONE_PASSWORD = (
-    "!(has(self.password) && self.password != '' && has(self.passwordSecret)"
-    " && has(self.passwordSecret.name) && self.passwordSecret.name != '')",
+    (
+        "!(has(self.password) && self.password != '' && has(self.passwordSecret)"
+        " && has(self.passwordSecret.name) && self.passwordSecret.name != '')"
+    ),
     "expected either password or passwordSecret",
 )
 _KEEPALIVE = (
@@ -187,7 +207,7 @@ def _peer(
 
 BGP_PEER = resource("BGPPeer", "bgppeers", _peer(
     "v1beta1", number("The peer's TCP port.", 0, 16384), {}, ("myASN", "peerASN", "peerAddress"),
-    {"storage": False, "deprecated": True, "deprecationWarning": "metallb.io/v1beta1 BGPPeer is deprecated, use v1beta2"},
+    {"storage": False, "deprecated": True, "deprecationWarning": "metallb.io/v1beta1 BGPPeer is old: use v1beta2"},
     _PEER_AS, _SOME_PEER,
 ), _peer(
     "v1beta2", number("The peer's TCP port.", 1, 16384, default=179), {
@@ -202,7 +222,7 @@ BGP_PEER = resource("BGPPeer", "bgppeers", _peer(
         ),
         "passwordSecret": fields("A Secret of type kubernetes.io/basic-auth that has the password.", {
             "name": text("Its name."), "namespace": text("Its namespace."),
-        }, **{"x-kubernetes-map-type": "atomic"}),
+        }, **ATOMIC),
         "enableGracefulRestart": flag(
             "Whether routes outlive a restart of ours (RFC 4724).", **rules(("self == oldSelf", "cannot be changed")),
         ),
@@ -262,8 +282,9 @@ def _served(kind: str, plural: str, description: str, told: dict[str, Schema], n
     ))  # fmt: skip
 
 
-L2_STATUS = _served("ServiceL2Status", "servicel2statuses", "That a node answers for a Service's addresses on the link.", {
-    "interfaces": several("Where it answers. None: on all interfaces.", fields("", {"name": text("What it is called.")})),
+_INTERFACE = fields("", {"name": text("What it is called.")})
+L2_STATUS = _served("ServiceL2Status", "servicel2statuses", "That a node answers for a Service's addresses.", {
+    "interfaces": several("Where it answers. None: on all interfaces.", _INTERFACE),
 }, "Allocated Node")  # fmt: skip
 
 BGP_STATUS = _served("ServiceBGPStatus", "servicebgpstatuses", "That a node announces a Service's addresses by BGP.", {
@@ -273,7 +294,7 @@ BGP_STATUS = _served("ServiceBGPStatus", "servicebgpstatuses", "That a node anno
 _CONDITION = fields("", {
     "type": text("What it is about.", maxLength=316),
     "status": text("Whether it is so.", enum=["True", "False", "Unknown"]),
-    "reason": text("Why, in one word.", minLength=1, maxLength=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    "reason": text("Why, in one word.", minLength=1, maxLength=1024),
     "message": text("Why, in a sentence.", maxLength=32768),
     "lastTransitionTime": text("Since when.", format="date-time"),
     "observedGeneration": number("The generation of the object that it is about.", 0),
@@ -307,10 +328,10 @@ def written(definition: Schema) -> str:
     class Whole(yaml.SafeDumper):
         """What is used twice is written twice: no anchors."""
 
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the signature is PyYAML's)
             return True
 
-    return "# Made by deploy/crds.py\n" + yaml.dump(definition, Dumper=Whole, sort_keys=False, width=120)
+    return "# Made by deploy/custom_resources.py\n" + yaml.dump(definition, Dumper=Whole, sort_keys=False, width=120)
 
 
 def main() -> None:
