@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
+import time
 import weakref
 from collections import deque
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TIMEOUT_S = 30.0
+_AGAIN_MS = 100
 JSON, MERGE_PATCH, APPLY_PATCH = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _STALE = (http.client.BadStatusLine, BrokenPipeError, ConnectionResetError)
@@ -220,6 +223,16 @@ class Api:
     def _exchange(self, method: str, path: str, body: Json | None, kind: str, accept: str) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = self._headers(accept) | ({} if data is None else {"Content-Type": kind})
+        end_s = time.monotonic() + TIMEOUT_S
+        while True:
+            status, answer = self._once(method, path, headers, data)
+            if status < http.client.BAD_REQUEST:
+                return answer
+            if status != http.client.TOO_MANY_REQUESTS or time.monotonic() >= end_s:
+                raise ApiError(f"{method} {path}", status, answer)
+            select.poll().poll(_AGAIN_MS)  # it is only just making room for a custom resource, or busy
+
+    def _once(self, method: str, path: str, headers: dict[str, str], data: bytes | None) -> tuple[int, bytes]:
         kept = self._connections.take()
         try:
             connection = kept or self._connections.open(TIMEOUT_S)
@@ -235,9 +248,7 @@ class Api:
             connection.close()
             raise
         self._connections.keep(connection)
-        if response.status >= http.client.BAD_REQUEST:
-            raise ApiError(f"{method} {path}", response.status, answer)
-        return answer
+        return response.status, answer
 
     def _headers(self, accept: str = JSON) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}", "Accept": accept}

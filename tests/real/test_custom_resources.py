@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from lab.api import ApiError
-from lab.manifests import NAMESPACE
+from lab.manifests import NAMESPACE, render
 
 if TYPE_CHECKING:
     from lab.api import Api, Json
@@ -271,6 +271,14 @@ def test_a_configuration_state_has_one_of_three_results(installed: ControlPlane)
         api.patch("configurationstates", "controller", {"status": {"result": "Fine"}}, NAMESPACE, subresource="status")
 
 
+def test_an_overlay_adds_what_the_kernels_filter_needs(installed: ControlPlane) -> None:
+    (speaker,) = (thing for thing in render("kernel-filter") if thing["kind"] == "DaemonSet")
+    made = installed.api.apply(speaker)
+    capabilities = made["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]
+    assert capabilities == {"drop": ["ALL"], "add": ["NET_RAW", "BPF", "NET_ADMIN"]}
+    installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
+
+
 def test_pods_are_what_the_manifests_say(installed: ControlPlane) -> None:
     """The API server has taken Deployment and DaemonSet, and defaults did not change what matters."""
     speaker = installed.api.get("daemonsets", "speaker", NAMESPACE)["spec"]["template"]["spec"]
@@ -282,17 +290,19 @@ def test_pods_are_what_the_manifests_say(installed: ControlPlane) -> None:
 
 MAY = [
     ("controller", "patch", "", "services/status", "shop", "", True),
-    ("controller", "create", "events.k8s.io", "events", "shop", "", True),
     ("controller", "patch", "", "services", "shop", "", False),
+    ("controller", "create", "events.k8s.io", "events", "shop", "", True),
     ("controller", "get", "", "secrets", NAMESPACE, "memberlist", True),
     ("controller", "get", "", "secrets", NAMESPACE, "other", False),
     ("controller", "list", "", "secrets", NAMESPACE, "", False),
     ("controller", "get", "", "secrets", "shop", "memberlist", False),
     ("controller", "update", "coordination.k8s.io", "leases", NAMESPACE, "controller", True),
+    ("controller", "update", "coordination.k8s.io", "leases", NAMESPACE, "other", False),
     ("controller", "patch", "metallb.io", "ipaddresspools/status", NAMESPACE, "", True),
     ("controller", "patch", "metallb.io", "ipaddresspools", NAMESPACE, "", False),
     ("speaker", "watch", "discovery.k8s.io", "endpointslices", "", "", True),
     ("speaker", "watch", "metallb.io", "l2advertisements", NAMESPACE, "", True),
+    ("speaker", "watch", "metallb.io", "l2advertisements", "shop", "", False),
     ("speaker", "patch", "metallb.io", "servicel2statuses/status", NAMESPACE, "", True),
     ("speaker", "patch", "", "services/status", "shop", "", False),
     ("speaker", "get", "", "secrets", NAMESPACE, "memberlist", False),
