@@ -88,6 +88,17 @@ class Allocator:
             self.inventory.lay_to_rest(address, since_s)
         return list(dict.fromkeys((*affected, *self._waiting)))
 
+    def adopt(self, service: Service, now_s: float) -> None:
+        """Let a Service have what it has by its status, if it may, and decide nothing else. Of Services that are new
+        here, adopt all before the first of them converges: what one has is not given to another then.
+        """
+        has = _addresses(service)
+        if has and service.spec.type == "LoadBalancer":
+            request = Request.of(service)
+            kept, _ = self._kept(request, has)
+            if kept is not None:
+                self._assign(request, kept, now_s)
+
     def converge(self, service: Service, now_s: float) -> Outcome:
         """What is to be so of a Service, at this time."""
         outcome, wishes = self._decide(service, now_s)
@@ -154,26 +165,29 @@ class Allocator:
 
     def _keep(self, service: Service, request: Request, now_s: float) -> tuple[Assignment | None, list[Note]]:
         """What the Service has and may go on having; what it may not is released."""
-        notes: list[Note] = []
-        has = read(tuple(one.ip for one in service.status.load_balancer.ingress))
+        has = _addresses(service)
         held = self._held.get(request.key)
         if not has and held is not None:  # given already, and about to be written
             has = held.assignment.addresses
-        if not has:
-            return None, notes
+        kept, note = self._kept(request, has) if has else (None, None)
+        if kept is None:
+            self._release(request.key, now_s)
+        else:
+            self._assign(request, kept, now_s)
+        return kept, [note] if note else []
+
+    def _kept(self, request: Request, has: tuple[Address, ...]) -> tuple[Assignment | None, Note | None]:
+        """Whether a Service may have what it has, and what is to be said if not."""
         families, pool = families_of(has), self.inventory.pool_of(has)
         if not families:
             reason = f"expected ingress addresses of different families, not {_listed(has)}"
-            notes.append(Note("Warning", "nolbIPsIPFamily", reason))
-        elif families != request.families and not (request.prefers_dual_stack and len(families) == 1):
-            pass
-        elif (refusal := self.inventory.refusal(request, pool, has)) is not None:
-            notes.append(Note("Normal", "ClearAssignment", f"{_listed(has)} cannot be kept: {refusal}"))
-        elif pool is not None and request.pool in ("", pool):
-            self._assign(request, Assignment(pool, has), now_s)
-            return Assignment(pool, has), notes
-        self._release(request.key, now_s)
-        return None, notes
+            return None, Note("Warning", "nolbIPsIPFamily", reason)
+        if families != request.families and not (request.prefers_dual_stack and len(families) == 1):
+            return None, None
+        refusal = self.inventory.refusal(request, pool, has)
+        if refusal is not None:
+            return None, Note("Normal", "ClearAssignment", f"{_listed(has)} cannot be kept: {refusal}")
+        return (Assignment(pool, has), None) if pool is not None and request.pool in ("", pool) else (None, None)
 
     def _give(self, request: Request, notes: list[Note], now_s: float) -> Decision:
         """Look for addresses for a Service that has none."""
@@ -311,6 +325,11 @@ def _wishes(pool: str, version: Version, request: Request) -> list[Wish]:
     """What has to come free in a pool for a Service that it has no address of this family for."""
     vacancy = Vacancy(pool, version)
     return [vacancy] if request.sharing is None else [vacancy, Room(pool, version, request.sharing)]
+
+
+def _addresses(service: Service) -> tuple[Address, ...]:
+    """What a Service has by its status."""
+    return read(tuple(one.ip for one in service.status.load_balancer.ingress))
 
 
 def _listed(addresses: Iterable[Address]) -> str:
