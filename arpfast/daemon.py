@@ -181,9 +181,9 @@ class Daemon:
     def _metrics(self, serving: socket.socket | None) -> Metrics | None:
         if serving is None:
             return None
-        from arpfast.metrics import Metrics  # noqa: PLC0415 (imported by `starting`, if at all)
+        from arpfast.metrics import Metrics, Numbers  # noqa: PLC0415 (imported by `starting`, if at all)
 
-        return Metrics(serving, self)
+        return Metrics(serving, self, Numbers(self))
 
     def report(self, event: Event) -> None:
         getattr(self._log, event.level)(event.event, **event.fields)

@@ -10,7 +10,7 @@ force, nothing is left to be probed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from arpfast.announcer import Announcer
+    from arpfast.bpf.programs import Filter
     from arpfast.daemon import Daemon
+    from arpfast.responder import Responder
 
 REQUEST_MAX = 8192
 CLIENTS_MAX = 32
 IDLE_S = 5.0
 _TEXT = "text/plain; charset=utf-8"
+
+
+class Health(Protocol):
+    """What is asked whether all is well."""
+
+    async def alive(self) -> bool: ...
+    def ready(self) -> bool: ...
 
 
 class Numbers(Collector):
@@ -45,66 +55,8 @@ class Numbers(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family after the other, all from one look at the counters."""
         daemon = self._daemon
-        counted, announced = daemon.responder.statistics(), daemon.announcer.statistics()
-        yield _one(GaugeMetricFamily("arpfast_build_info", "Version", labels=["version"]), [__version__], 1)
-        frames = CounterMetricFamily(
-            "arpfast_frames", "Frames by what became of them; those that are not for us die in the kernel",
-            labels=["interface", "verdict"],
-        )  # fmt: skip
-        drops = CounterMetricFamily("arpfast_kernel_drops", "Frames lost for want of room", labels=["interface"])
-        sent = CounterMetricFamily("arpfast_sent_frames", "Frames sent unasked", labels=["interface", "kind"])
-        refused = CounterMetricFamily("arpfast_send_errors", "Frames that could not be sent", labels=["interface"])
-        failed = CounterMetricFamily("arpfast_socket_errors", "Errors told by packet sockets", labels=["interface"])
-        queued = GaugeMetricFamily("arpfast_queued_messages", "Messages that wait to be sent", labels=["interface"])
-        for link in counted.links:
-            for verdict, count in link.verdicts.items():
-                frames.add_metric([link.name, verdict.name.lower()], count)
-            for kind, count in link.sent.items():
-                sent.add_metric([link.name, kind.name.lower()], count)
-            drops.add_metric([link.name], link.drops)
-            refused.add_metric([link.name], link.send_errors)
-            failed.add_metric([link.name], link.socket_errors)
-            queued.add_metric([link.name], link.queued)
-        yield from (frames, drops, sent, refused, failed, queued)
-        if daemon.filter is not None:
-            judged = daemon.filter.statistics()
-            filtered = CounterMetricFamily(
-                "arpfast_filter_frames", "Frames by what the kernel's filter and guard did", labels=["verdict"]
-            )
-            for name in FILTER_VERDICTS:
-                filtered.add_metric([name], getattr(judged, name))
-            yield filtered
-            told = "Interfaces whose table the kernel refused: all of their frames come up"
-            yield GaugeMetricFamily("arpfast_unfiltered_interfaces", told, value=len(judged.unfiltered))
-            told = "Interfaces without a guard though there is a rate limit"
-            yield GaugeMetricFamily("arpfast_unguarded_interfaces", told, value=len(judged.unguarded))
-        phases = GaugeMetricFamily("arpfast_addresses", "Addresses by phase", labels=["interface", "phase"])
-        for totals in announced.links:
-            for phase in Phase:
-                if phase is not Phase.ABSENT:
-                    phases.add_metric([totals.interface, phase.value], getattr(totals, phase.value))
-        yield phases
-        for name, told, count in (
-            ("facts_lost", "Facts that a flood kept from being noticed", counted.facts_lost),
-            ("messages_dropped", "Messages for interfaces that went away", counted.messages_dropped),
-            ("freezes", "Times the thread stood still for too long, and fell silent", counted.freezes),
-            ("watch_questions", "Questions to watched owners whether they answer", counted.watched.questions),
-            ("watch_answers", "Answers of watched owners", counted.watched.answers),
-            ("watch_silences", "Times a watched owner fell silent", counted.watched.silences),
-            ("watch_suspensions", "Times a flood kept a watch from telling anything", counted.watched.suspensions),
-            ("inherited", "Times that a watched owner was taken over from at once", counted.watched.inherited),
-            ("conflicts", "Times another host used an address of ours", announced.conflicts),
-            ("defences", "Announcements sent to defend an address", announced.defended),
-            ("yielded", "Times an address was given up to another host", announced.yielded),
-            ("taken", "Times an address was found taken before use", announced.taken),
-            ("confirmations", "Times a router answered from a new address", announced.confirmed),
-            ("unconfirmed", "Times no router answered from a new address", announced.unconfirmed),
-            ("tables", "Tables built", announced.tables),
-            ("wakes", "Times the announcer woke", announced.wakes),
-            ("group_joins", "Solicited-node groups joined", announced.group_joins),
-            ("group_failures", "Solicited-node groups that could not be joined", announced.group_failures),
-        ):
-            yield CounterMetricFamily(f"arpfast_{name}", told, value=count)
+        yield built()
+        yield from engine(daemon.responder, daemon.announcer, daemon.filter)
         reloads = CounterMetricFamily("arpfast_reloads", "Reloads of the settings", labels=["outcome"])
         for outcome, count in daemon.settings.reloads.items():
             reloads.add_metric([outcome], count)
@@ -118,19 +70,84 @@ class Numbers(Collector):
         yield GaugeMetricFamily("arpfast_start_time_seconds", "Start, Unix time", value=daemon.started_unix_s)
 
 
-def _one(family: GaugeMetricFamily, labels: list[str], value: float) -> GaugeMetricFamily:
-    family.add_metric(labels, value)
+def engine(responder: Responder, announcer: Announcer, filter_: Filter | None) -> Iterator[Metric]:
+    """What answers, one family after the other."""
+    counted, announced = responder.statistics(), announcer.statistics()
+    frames = CounterMetricFamily(
+        "arpfast_frames", "Frames by what became of them; those that are not for us die in the kernel",
+        labels=["interface", "verdict"],
+    )  # fmt: skip
+    drops = CounterMetricFamily("arpfast_kernel_drops", "Frames lost for want of room", labels=["interface"])
+    sent = CounterMetricFamily("arpfast_sent_frames", "Frames sent unasked", labels=["interface", "kind"])
+    refused = CounterMetricFamily("arpfast_send_errors", "Frames that could not be sent", labels=["interface"])
+    failed = CounterMetricFamily("arpfast_socket_errors", "Errors told by packet sockets", labels=["interface"])
+    queued = GaugeMetricFamily("arpfast_queued_messages", "Messages that wait to be sent", labels=["interface"])
+    for link in counted.links:
+        for verdict, count in link.verdicts.items():
+            frames.add_metric([link.name, verdict.name.lower()], count)
+        for kind, count in link.sent.items():
+            sent.add_metric([link.name, kind.name.lower()], count)
+        drops.add_metric([link.name], link.drops)
+        refused.add_metric([link.name], link.send_errors)
+        failed.add_metric([link.name], link.socket_errors)
+        queued.add_metric([link.name], link.queued)
+    yield from (frames, drops, sent, refused, failed, queued)
+    if filter_ is not None:
+        judged = filter_.statistics()
+        filtered = CounterMetricFamily(
+            "arpfast_filter_frames", "Frames by what the kernel's filter and guard did", labels=["verdict"]
+        )
+        for name in FILTER_VERDICTS:
+            filtered.add_metric([name], getattr(judged, name))
+        yield filtered
+        told = "Interfaces whose table the kernel refused: all of their frames come up"
+        yield GaugeMetricFamily("arpfast_unfiltered_interfaces", told, value=len(judged.unfiltered))
+        told = "Interfaces without a guard though there is a rate limit"
+        yield GaugeMetricFamily("arpfast_unguarded_interfaces", told, value=len(judged.unguarded))
+    phases = GaugeMetricFamily("arpfast_addresses", "Addresses by phase", labels=["interface", "phase"])
+    for totals in announced.links:
+        for phase in Phase:
+            if phase is not Phase.ABSENT:
+                phases.add_metric([totals.interface, phase.value], getattr(totals, phase.value))
+    yield phases
+    for name, told, count in (
+        ("facts_lost", "Facts that a flood kept from being noticed", counted.facts_lost),
+        ("messages_dropped", "Messages for interfaces that went away", counted.messages_dropped),
+        ("freezes", "Times the thread stood still for too long, and fell silent", counted.freezes),
+        ("watch_questions", "Questions to watched owners whether they answer", counted.watched.questions),
+        ("watch_answers", "Answers of watched owners", counted.watched.answers),
+        ("watch_silences", "Times a watched owner fell silent", counted.watched.silences),
+        ("watch_suspensions", "Times a flood kept a watch from telling anything", counted.watched.suspensions),
+        ("inherited", "Times that a watched owner was taken over from at once", counted.watched.inherited),
+        ("conflicts", "Times another host used an address of ours", announced.conflicts),
+        ("defences", "Announcements sent to defend an address", announced.defended),
+        ("yielded", "Times an address was given up to another host", announced.yielded),
+        ("taken", "Times an address was found taken before use", announced.taken),
+        ("confirmations", "Times a router answered from a new address", announced.confirmed),
+        ("unconfirmed", "Times no router answered from a new address", announced.unconfirmed),
+        ("tables", "Tables built", announced.tables),
+        ("wakes", "Times the announcer woke", announced.wakes),
+        ("group_joins", "Solicited-node groups joined", announced.group_joins),
+        ("group_failures", "Solicited-node groups that could not be joined", announced.group_failures),
+    ):
+        yield CounterMetricFamily(f"arpfast_{name}", told, value=count)
+
+
+def built() -> Metric:
+    """Which version this is."""
+    family = GaugeMetricFamily("arpfast_build_info", "Version", labels=["version"])
+    family.add_metric([__version__], 1)
     return family
 
 
 class Metrics:
-    """Serves a daemon's numbers and health on a bound, listening socket."""
+    """Serves numbers and health on a bound, listening socket."""
 
-    def __init__(self, listening: socket.socket, daemon: Daemon) -> None:
+    def __init__(self, listening: socket.socket, health: Health, numbers: Collector) -> None:
         """Serve from now on."""
-        self._daemon = daemon
+        self._health = health
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Numbers(daemon))
+        self._registry.register(numbers)
         busy = _response("503 Service Unavailable", "too many clients\n")
         self._listener = Listener(listening, self._serve, CLIENTS_MAX, busy)
 
@@ -163,10 +180,10 @@ class Metrics:
             case b"/metrics":
                 return _response("200 OK", generate_latest(self._registry), kind=CONTENT_TYPE_PLAIN_0_0_4)
             case b"/healthz":
-                return _verdict(await self._daemon.alive(), "the responder's thread does not make its rounds")
+                return _verdict(await self._health.alive(), "the responder's thread does not make its rounds")
             case b"/readyz":
                 return _verdict(
-                    self._daemon.ready(),
+                    self._health.ready(),
                     "addresses are still being probed, no interface is known yet, or the ring has not been heard",
                 )
             case b"/":

@@ -20,7 +20,7 @@ def _interfaces(_context: click.Context, _parameter: click.Parameter, typed: str
     return [name for _, name in socket.if_nameindex() if name.startswith(typed)]
 
 
-def _words(alias: Any) -> click.Choice[str]:
+def words(alias: Any) -> click.Choice[str]:
     return click.Choice(alias.__args__)
 
 
@@ -37,9 +37,9 @@ def settings_options(command: Command) -> Command:
                 help="Answer on these interfaces: a name, a glob, a prefix that they have, or any of these after '!'. "
                 "May be repeated. Without it: all Ethernet-like ones that are up and not part of a bridge or bond.",
             ),
-            click.option("--backend", type=_words(Backend), default="auto", show_default=True, help="How to answer."),
+            click.option("--backend", type=words(Backend), default="auto", show_default=True, help="How to answer."),
             click.option(
-                "--probe", type=_words(Probe), help="Ask whether an address is taken before its use.  [default: quick]"
+                "--probe", type=words(Probe), help="Ask whether an address is taken before its use.  [default: quick]"
             ),
             click.option(
                 "--user", metavar="NAME", envvar="ARPFAST_USER", show_envvar=True,
@@ -50,7 +50,7 @@ def settings_options(command: Command) -> Command:
                 help="What this member of the ring is called.  [default: the host's name]",
             ),
             click.option(
-                "--log-format", type=_words(Format), envvar="ARPFAST_LOG_FORMAT", show_envvar=True,
+                "--log-format", type=words(Format), envvar="ARPFAST_LOG_FORMAT", show_envvar=True,
                 help="Log for people or as JSON.  [default: auto]",
             ),
             control_option,
