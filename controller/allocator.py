@@ -14,6 +14,7 @@ Who is left without waits (`waiting.py`), and `turns` says whose turn it is once
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -122,6 +123,10 @@ class Allocator:
         """What a Service has."""
         held = self._held.get(key)
         return None if held is None else held.assignment
+
+    def services(self) -> Counter[str]:
+        """How many Services have an address, by pool."""
+        return Counter(held.assignment.pool for held in self._held.values())
 
     @property
     def waiting(self) -> int:

@@ -35,9 +35,10 @@ class Inventory:
             for version in sorted({span.version for span in pool.spans})
         }
 
-    def stock(self, pool: str, version: Version) -> Stock | None:
-        """What a pool has of a family; None if there is no such pool, or it is of the other family only."""
-        return self._stocks.get((pool, version))
+    def counts(self, pool: str) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many addresses of a pool are in use, and how many are not: of IPv4, then of IPv6."""
+        four, six = self._stocks.get((pool, 4)), self._stocks.get((pool, 6))
+        return four.counts() if four else (0, 0), six.counts() if six else (0, 0)
 
     def pool_of(self, addresses: Iterable[Address]) -> str | None:
         """The one pool that may give all of these addresses, by name."""

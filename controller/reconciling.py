@@ -1,0 +1,193 @@
+"""From what the cluster is to what is told to it: one Service's change costs one decision.
+
+    World, Change --> Allocator --> Telling: status patches, Events, how full the pools are
+                          ^            |
+                          '-- written, stale: a Service as the API server has it now
+
+Of Services that come together, all adopt first what their status says, so that nobody gets what another has. Then
+those decide whose pool has changed, then those that wait for what came free, then those that are new, the oldest first.
+
+The watch may lag behind our own writes. Until it tells of a Service a version as late as the one that the API server
+answered with, that answer is what is decided upon.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.status import PoolCounts
+from controller.outcome import is_written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cluster.resources import Key, Service
+    from cluster.world import Change, World
+    from controller.allocator import Allocator
+    from controller.outcome import Assignment, Note
+
+
+class Telling(Protocol):
+    """Who tells the cluster; nothing here waits."""
+
+    def write(self, service: Service, assignment: Assignment | None) -> None:
+        """Let the Service, which is decided upon as it is here, say that this is what it has."""
+
+    def withdraw(self, key: Key) -> None:
+        """Nothing is to be written to it any more, if it has not been already."""
+
+    def count(self, pool: str, counts: PoolCounts) -> None:
+        """So full is a pool."""
+
+    def say(self, service: Service, note: Note) -> None:
+        """Tell the owner of a Service."""
+
+
+class Reconciling:
+    """One controller's decisions, from the first to the last of its lead."""
+
+    def __init__(
+        self,
+        allocator: Allocator,
+        tell: Telling,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        took: Callable[[float], None] = lambda _s: None,
+    ) -> None:
+        """Nothing is known yet. `took` hears how long each Service was without an address that now has one written."""
+        self.allocator = allocator
+        self._tell, self._clock, self._took = tell, clock, took
+        self._world: World | None = None
+        self._newer: dict[Key, Service] = {}
+        """As the API server answered, until the watch has told as much."""
+        self._without_since_s: dict[Key, float] = {}
+        self._changed_pools: dict[str, None] = {}
+        self._counted: dict[str, PoolCounts] = {}
+        self.decisions = self.refusals = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether all that there was at first has been decided upon."""
+        return self._world is not None
+
+    def oldest_wait_s(self) -> float:
+        """For how long that Service has been without an address that has been without for longest."""
+        return self._clock() - min(self._without_since_s.values(), default=self._clock())
+
+    def take(self, world: World, change: Change) -> None:
+        """The cluster is this now, of which `change` is new. At first, `change` has to be everything."""
+        first, self._world = self._world is None, world
+        affected: list[Key] = []
+        if change.config or first:
+            affected = self.allocator.set_pools(world.config.pools)
+            self._changed_pools |= dict.fromkeys(world.config.pools)
+        arrived = []
+        for key in change.services:
+            service = self._latest(key)
+            if service is None:
+                self._forget(key)
+            else:
+                arrived.append(service)
+        arrived.sort(key=_seniority)
+        for service in arrived:
+            self.allocator.adopt(service, self._clock())
+        self._decide(affected)
+        self._decide(service.key for service in arrived)
+        self._count()
+
+    def written(self, service: Service) -> None:
+        """What was told to be written is, and this is the Service with it."""
+        key = service.key
+        since_s = self._without_since_s.get(key)
+        if service.status.load_balancer.ingress and since_s is not None:
+            self._took(self._clock() - since_s)
+        self._heard(service)
+
+    def stale(self, key: Key, service: Service | None) -> None:
+        """It has changed since it was decided upon, and is this now; None: it is gone, as the watch will tell."""
+        if service is None:
+            self._tell.withdraw(key)
+        else:
+            self._heard(service)
+
+    def _heard(self, service: Service) -> None:
+        key = service.key
+        if self._world is not None and key in self._world.services:
+            self._newer[key] = service
+            self._decide([key])
+            self._count()
+
+    def _decide(self, keys: Iterable[Key]) -> None:
+        """Upon these, and then upon those who waited for what came free."""
+        for key in keys:
+            self._converge(key)
+        for key in self.allocator.turns():
+            self._converge(key)
+
+    def _converge(self, key: Key) -> None:
+        service = self._latest(key)
+        if service is None:
+            return
+        before, now_s = self.allocator.assignment(key), self._clock()
+        outcome = self.allocator.converge(service, now_s)
+        self.decisions += 1
+        self.refusals += bool(outcome.error)
+        after = outcome.assignment
+        if before != after:
+            self._changed_pools |= {one.pool: None for one in (before, after) if one is not None}
+        for note in outcome.notes:
+            self._tell.say(service, note)
+        if service.spec.type == "LoadBalancer" and not service.status.load_balancer.ingress:
+            self._without_since_s.setdefault(key, now_s)
+        else:
+            self._without_since_s.pop(key, None)
+        if is_written(service, after):
+            self._tell.withdraw(key)
+        else:
+            self._tell.write(service, after)
+
+    def _forget(self, key: Key) -> None:
+        before = self.allocator.assignment(key)
+        if before is not None:
+            self._changed_pools[before.pool] = None
+        self.allocator.forget(key, self._clock())
+        self._newer.pop(key, None)
+        self._without_since_s.pop(key, None)
+        self._tell.withdraw(key)
+
+    def _latest(self, key: Key) -> Service | None:
+        """A Service as late as we know it; None if it is gone."""
+        service = self._world.services.get(key) if self._world is not None else None
+        newer = self._newer.get(key)
+        if service is None or newer is None:
+            return service
+        if _version(newer) > _version(service):
+            return newer
+        del self._newer[key]
+        return service
+
+    def _count(self) -> None:
+        """Tell how full those pools are that have changed."""
+        changed, self._changed_pools = self._changed_pools, {}
+        pools = self.allocator.inventory.pools
+        for name in self._counted.keys() - pools.keys():
+            del self._counted[name]
+        for name in changed:
+            if name in pools:
+                four, six = self.allocator.inventory.counts(name)
+                counts = PoolCounts(four[0], six[0], four[1], six[1])
+                if self._counted.get(name) != counts:
+                    self._counted[name] = counts
+                    self._tell.count(name, counts)
+
+
+def _seniority(service: Service) -> tuple[bool, str, Key]:
+    """Who has an address is first, then who is oldest."""
+    return not service.status.load_balancer.ingress, service.metadata.creation_timestamp, service.key
+
+
+def _version(service: Service) -> int:
+    """A number that grows with each change, as the API promises since Kubernetes 1.35, and kept before."""
+    text = service.metadata.resource_version
+    return int(text) if text.isdecimal() else 0

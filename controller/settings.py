@@ -1,0 +1,100 @@
+"""Where this controller is, and how it is to give addresses: flags, each also by the environment. Parsed once.
+
+What to give is in MetalLB's custom resources. Flags and variables that MetalLB's controller has, too, bear its names,
+so that a manifest need not be written anew; the variable of ours comes first.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from arpfast.config import Format, Level
+from arpfast.options import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE = "metallb-system"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    namespace: str = NAMESPACE
+    pod: str = ""
+    """What this Pod is called, which owns what it writes; empty: we are in none."""
+    identity: str
+    """What this replica is called among others."""
+    deployment: str = ""
+    """Which owns the Secret of the ring's key; empty: nobody."""
+    secret: str = ""
+    """Made with a key for the ring, if it is absent; empty: none."""
+    lb_class: str = ""
+    cool_down_s: float = 0.0
+    balance_pools: bool = False
+    port: int = 9120
+    health_port: int = 17472
+    kubeconfig: str | None = None
+    """How to reach the API server; None: as a Pod does."""
+    log_level: Level = "info"
+    log_format: Format = "auto"
+
+
+def _option(*names: str, env: str = "", metallb: str = "", **fields: Any) -> Callable[..., Any]:
+    ours = f"ARPFAST_{env or names[0].removeprefix('--').replace('-', '_').upper()}"
+    variables = [ours, *([f"METALLB_{metallb}"] if metallb else [])]
+    return click.option(*names, envvar=variables, show_envvar=True, show_default=bool(fields.get("default")), **fields)
+
+
+OPTIONS = (
+    _option("--namespace", metallb="NAMESPACE", default="",
+            help="Where the custom resources are.  [default: the Pod's own]"),
+    _option("--pod-name", metallb="POD_NAME", default="", help="What Kubernetes calls this Pod."),
+    _option("--deployment", metallb="DEPLOYMENT", default="",
+            help="Which Deployment owns the Secret with the ring's key."),
+    _option("--ml-secret-name", env="SECRET_NAME", metallb="ML_SECRET_NAME", default="",
+            help="Secret with the ring's key, made if it is absent. Without a name none is made."),
+    _option("--lb-class", default="",
+            help="Give addresses to Services of this loadBalancerClass instead of those of none."),
+    _option("--cool-down", "cool_down_s", env="COOL_DOWN", metavar="SECONDS", type=click.FloatRange(0), default=0.0,
+            help="How long an address that was given back rests before another Service gets it, if there are others."),
+    _option("--balance-pools", is_flag=True,
+            help="Of several pools that will do alike, take from the emptiest, not from the first by name."),
+    _option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
+    _option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
+            help="Of /healthz and /readyz; 0: none."),
+    _option("--kubeconfig", metavar="FILE", default=None,
+            help="How to reach the API server.  [default: as a Pod does]"),
+    _option("--log-level", type=words(Level), default="info", help="Least level that is logged."),
+    _option("--log-format", type=words(Format), default="auto", help="Log for people or as JSON."),
+)  # fmt: skip
+
+
+def settings(
+    *, namespace: str, pod_name: str, ml_secret_name: str, health_probe_port: int, **same: Any
+) -> Settings:  # fmt: skip
+    """What the options say."""
+    return msgspec.convert(
+        {
+            **same,
+            "namespace": namespace or _own_namespace(),
+            "pod": pod_name,
+            "identity": pod_name or socket.gethostname(),
+            "secret": ml_secret_name,
+            "health_port": health_probe_port,
+        },
+        Settings,
+    )
+
+
+def _own_namespace() -> str:
+    try:
+        return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return NAMESPACE

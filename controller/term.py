@@ -1,0 +1,103 @@
+"""One term of leading: what is decided in it, and what the API server is told.
+
+Nothing of a term outlives it. Who leads again begins with what the API server says then, so whatever another leader
+did meanwhile is known; and what this one still wanted to write is not written, since each request asks first whether we
+lead still, and may not take longer than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from cluster.client import REQUEST_S, Client
+from cluster.lease import clock_s
+from cluster.resources import Key
+from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses
+from controller.allocator import Allocator
+from controller.reconciling import Reconciling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arpfast.logs import Logger
+    from cluster.events import Events
+    from cluster.kinds import Kind
+    from cluster.lease import Tenure
+    from cluster.resources import Service
+    from cluster.world import Change, World
+    from controller.outcome import Assignment, Note
+    from controller.settings import Settings
+
+
+class Fenced(Client):
+    """The API server, for as long as we lead."""
+
+    def __init__(self, client: Client, tenure: Tenure) -> None:
+        """Ask `client`; it stays its maker's to close."""
+        super().__init__(None)
+        self._client, self._tenure = client, tenure
+
+    async def request(
+        self, verb: str, kind: Kind[Any], *where: str, timeout_s: float = REQUEST_S, **said: Any
+    ) -> bytes:
+        """As `Client` does. ConnectionError, if we don't lead."""
+        left_s = self._tenure.until_s - clock_s()
+        if left_s <= 0:
+            raise ConnectionError(f"{verb} {kind.resource}: not leading any more")
+        return await self._client.request(verb, kind, *where, timeout_s=min(timeout_s, left_s), **said)
+
+
+class Term:
+    """From `take`, which is told everything at first, while `run` runs."""
+
+    def __init__(
+        self,
+        client: Client,
+        tenure: Tenure,
+        settings: Settings,
+        events: Events,
+        log: Logger,
+        took: Callable[[float], None],
+    ) -> None:
+        """Nothing is known yet."""
+        fenced = Fenced(client, tenure)
+        self._events, self._log, self._namespace = events, log, settings.namespace
+        self.reconciling = Reconciling(
+            Allocator(cool_down_s=settings.cool_down_s, balanced=settings.balance_pools), self, took=took
+        )
+        self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
+        self.pool_statuses = PoolStatuses(fenced, log=log)
+
+    def take(self, world: World, change: Change) -> None:
+        """The cluster is this now."""
+        self.reconciling.take(world, change)
+
+    async def run(self) -> None:
+        """Tell the API server what is decided, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.statuses.run())
+            tasks.create_task(self.pool_statuses.run())
+
+    # -- what is told (`reconciling.Telling`) ------------------------------------------------------------------------
+
+    def write(self, service: Service, assignment: Assignment | None) -> None:
+        """By a patch of its status, until it is done."""
+        if assignment is None:
+            self.statuses.want(Assigned(service, (), ""))
+        else:
+            self.statuses.want(Assigned(service, tuple(map(str, assignment.addresses)), assignment.pool))
+
+    def withdraw(self, key: Key) -> None:
+        """Unless it is under way."""
+        self.statuses.errands.drop(key)
+
+    def count(self, pool: str, counts: PoolCounts) -> None:
+        """By a patch of its status, one a second at most."""
+        self.pool_statuses.want(Key(self._namespace, pool), counts)
+
+    def say(self, service: Service, note: Note) -> None:
+        """By an Event, and in the log."""
+        self._events.say(service, note.type, note.reason, note.message)
+        log = self._log.info if note.type == "Normal" else self._log.warning
+        log(note.message, service=str(service.key), reason=note.reason)
