@@ -48,3 +48,5 @@ class Orders(msgspec.Struct, frozen=True):
     exchange: tuple[str, ...]
     """Members whose state differs from what we know of it: to be exchanged with now."""
     events: tuple[Event, ...]
+    settle: bool
+    """To hear everybody who can be reached, and then to settle: there was no quorum for a while."""

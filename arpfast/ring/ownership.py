@@ -10,6 +10,7 @@ decide. A claim says "I answer for this", by an epoch one above every epoch know
 3. *Yield*: a claim of a member that is here, by a higher epoch, ends ours at once; by the same epoch, the lesser name
    wins, which every member can tell without asking.
 4. *Stand aside*: after a freeze, without a settled view, or without a quorum, nothing is claimed and nothing answered.
+   Who finds a quorum again has first to hear what became of its addresses meanwhile.
    Who starts says so at once, without claims, so that members that start together know each other when they probe;
    so does who has no carrier.
 
@@ -188,14 +189,14 @@ class Ownership:
 
     def orders(self, now: float) -> Orders:
         """What follows from all that came in."""
+        here = self.roster.here()
+        settle = self._look_for_quorum(here)
         self.me = msgspec.structs.replace(
             self.me,
             holding=not self.settled or now < self._hold_until_s,
             settling=not self.settled,
             hears=self.roster.hears(now) if self.settled else (),
         )
-        here = self.roster.here()
-        self._look_for_quorum(here)
         heirs: dict[str, Spans] = {}
         if self.settled and self.has_quorum and not self.displaced:
             self.claims, self._aside = self.claims or self._aside, {}
@@ -225,6 +226,7 @@ class Ownership:
             condemn,
             exchange,
             events,
+            settle,
         )
 
     def _has_a_say(self) -> bool:
@@ -244,12 +246,18 @@ class Ownership:
         self.me = msgspec.structs.replace(self.me, serial=self.said.serial)
         return self.said
 
-    def _look_for_quorum(self, here: dict[str, Witness]) -> None:
+    def _look_for_quorum(self, here: dict[str, Witness]) -> bool:
+        """Whether we have to settle anew, for there is one again."""
         has = not self.terms.quorum or 2 * (len(here) + 1) > self.terms.members
-        if has is not self.has_quorum:
-            self.has_quorum = has
-            seen = f"{len(here) + 1} of {self.terms.members} members here"
-            self._say("quorum regained" if has else "quorum lost", why=seen)
+        if has is self.has_quorum:
+            return False
+        self.has_quorum = has
+        seen = f"{len(here) + 1} of {self.terms.members} members here"
+        self._say("quorum regained" if has else "quorum lost", why=seen)
+        anew = has and self.settled
+        if anew:
+            self.stand_aside("the others may have changed hands while there was no quorum")
+        return anew
 
     def _yield(self, here: dict[str, Witness]) -> None:
         """Give up what another claims with better right."""

@@ -20,7 +20,7 @@ from arpfast.election import Method
 from arpfast.ring.orders import Event, Orders, Terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
-from arpfast.ring.roster import Gossip, Witness
+from arpfast.ring.roster import Gossip, Wire, Witness
 from arpfast.ring.standing import META, Standing, decode, decode_all, encode, encode_all
 from arpfast.ring.timeline import Timeline
 from arpfast.spans import NOTHING, Span, Spans
@@ -314,6 +314,8 @@ class Ring:
             return
         if orders.standing is not None:
             self._publish(node, orders.standing)
+        if orders.settle:
+            self._settle_again()
         for name in orders.condemn:
             node.condemn(name)
         for name in orders.exchange:
@@ -323,7 +325,7 @@ class Ring:
         """Let the rules know which doubted members are watched by now."""
         now = time.monotonic()
         for name, witness in self.ownership.roster.witnesses.items():
-            shown = self._watching.shown(name) if name in watched else None
+            shown = self._watching.shown(name) or Wire.CUT if name in watched else None
             if shown is not witness.wire:
                 self.ownership.wire(name, shown, now)
                 self.wake()

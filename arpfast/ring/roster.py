@@ -3,15 +3,16 @@
 Gossip is safe but slow, and is itself a witness that may be cut off; the wire shows what counts, whether the member
 answers for its addresses. So neither kills alone:
 
-    gossip    the wire             here?
-    alive     -                    yes (unless it fell silent under a watch that inherits)
-    suspect   asked, no alarm      yes: it may be slow to gossip, but it answers
-    suspect   silent               no: both witnesses agree, and the ring is told so at once
-    suspect   cannot be asked      yes, until the ring calls it dead
-    dead      asked, no alarm      yes: only its gossip is cut off
-    dead      silent, or not asked no
-    dead      a member hears it    yes: by the word of a member that is here (its standing's `hears`)
-    left      -                    no: it has handed over what it could
+    gossip    the wire              here?
+    alive     -                     yes (unless it fell silent under a watch that inherits)
+    suspect   asked, no alarm       yes: it may be slow to gossip, but it answers
+    suspect   silent                no: both witnesses agree, and the ring is told so at once
+    suspect   cannot be asked       yes, until the ring calls it dead
+    dead      asked, no alarm       yes: only its gossip is cut off
+    dead      about to be asked     yes: who says so may have been cut off itself, and be wrong
+    dead      silent, or not asked  no
+    dead      a member hears it     yes: by the word of a member that is here (its standing's `hears`)
+    left      -                     no: it has handed over what it could
 
 A member is asked on the wire while the ring suspects it or calls it dead, by all in a small ring and by a few in a
 large one. The watch itself is the responder's thread's.
@@ -54,6 +55,8 @@ class Wire(StrEnum):
     SILENT = "silent"
     SUSPENDED = "suspended"
     """The watch cannot tell: frames are being lost here."""
+    CUT = "cannot be asked"
+    """No interface of ours leads to it."""
 
 
 class Witness(msgspec.Struct):
@@ -136,6 +139,8 @@ class Roster:
                 return Presence(True, "suspected by the ring")
             case Gossip.DEAD, Wire.ASKED:
                 return Presence(True, "dead to the ring, but not silent on the wire")
+            case Gossip.DEAD, None if name in self.to_watch():
+                return Presence(True, "dead to the ring, and not asked on the wire yet")
         if by := self._heard_by(name):
             return Presence(True, f"dead to the ring, but {by} hears it on the wire")
         return Presence(False, "dead")

@@ -67,7 +67,8 @@ class Company:
         return [member for member in self.members if member not in absent]
 
     def agree(self, present: Iterable[Member] | None = None, *, addresses: int | None = None) -> dict[str, Member]:
-        """Wait until the members that are present (all) agree who owns what, and nothing more is about to move.
+        """Wait until the members that are present (all) agree who owns what, and nothing more is about to move: nobody
+        is in hold-down, and nobody doubts another.
 
         Who owns each address. They may count absent ones as members that are not here.
         """
@@ -87,8 +88,8 @@ class Company:
                 all(member.ask("status")["ready"] for member in there)
                 and all(picture == here[0] for picture in here)
                 and set(here[0]) == names
-                and all(is_here or name == member.name for member, picture in zip(there, here, strict=True)
-                        for name, (_, _, is_here, _) in picture.items())
+                and all(seen["here"] and seen["gossip"] == "alive" for view in views
+                        for name, seen in view.items() if name in names)
                 and not any(holding for _, _, _, holding in here[0].values())
                 and sum(owned for owned, _, _, _ in here[0].values()) == count
             )  # fmt: skip
@@ -100,14 +101,32 @@ class Company:
         return self.owners(there)
 
     def owners(self, present: Iterable[Member] | None = None) -> dict[str, Member]:
-        """Who says to own each address, of the members that are present."""
-        found: dict[str, Member] = {}
-        for member in self.members if present is None else present:
-            for address in self.addresses:
-                if member.ask("explain", address)["ring"]["ours"]:
-                    assert address not in found, f"{address} is {found[address].name}'s and {member.name}'s"
-                    found[address] = member
-        return found
+        """Who says to own each address, of the members that are present, at a time when none of them is two's.
+
+        They are asked one after the other: what all say the same twice, all said in between. A hand-over has two owners
+        until the old one has heard of the new one, and is waited for.
+        """
+        there = list(self.members if present is None else present)
+        said: list[list[tuple[str, Member]]] = [[], []]
+
+        def still() -> bool:
+            said[:] = said[1], self._say_to_own(there)
+            return said[0] == said[1] and len(said[1]) == len(dict(said[1]))
+
+        try:
+            wait_until(still, DEADLINE_S, what="no address to be two members'", every_ms=1)
+        except AssertionError as error:
+            told = [(address, member.name) for address, member in said[1]]
+            raise AssertionError(f"{error}\n{told}\n{self.diary()}") from None
+        return dict(said[1])
+
+    def _say_to_own(self, there: Sequence[Member]) -> list[tuple[str, Member]]:
+        return [
+            (address, member)
+            for member in there
+            for address in self.addresses
+            if member.ask("explain", address)["ring"]["ours"]
+        ]
 
     def observe(self, rounds: int = 30) -> None:
         """Wait until the witness has asked so often for each address."""

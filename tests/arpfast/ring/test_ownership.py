@@ -203,6 +203,37 @@ def test_with_a_quorum_the_minority_is_silent() -> None:
     world.check_one_owner_each()
 
 
+def test_who_finds_a_quorum_again_takes_nothing_back_before_it_has_heard_the_others() -> None:
+    world = ring(quorum=True)
+    name = owner(world)
+    alone = world.hosts[name]
+    alone.gossip_side = alone.wire_side = 1
+    world.run(QUIET_S)
+    before = {other: share for other, share in world.shares().items() if other != name}
+    alone.gossip_side = alone.wire_side = 0
+    until = world.now + 2.5
+    while world.now < until:
+        world.run(DELAY_S)
+        assert not alone.answers, "expected its hold-down"
+        assert {other: share for other, share in world.shares().items() if other != name} == before
+    world.run(QUIET_S)
+    assert alone.answers
+    world.check_one_owner_each()
+
+
+def test_the_word_of_others_alone_kills_nobody_that_can_be_asked() -> None:
+    world = ring()
+    before = world.shares()
+    told = len(world.told)
+    for host in world.hosts.values():
+        if host.name != "c":
+            host.view("c", Gossip.DEAD)
+            host.turn()
+    world.run(4.0)
+    assert world.shares() == before
+    assert {"took over", "took"}.isdisjoint(event.event for _, _, event in world.told[told:])
+
+
 def test_a_drained_member_hands_over_without_a_gap_and_comes_back_later() -> None:
     world = ring()
     name = owner(world)

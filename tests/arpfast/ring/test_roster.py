@@ -26,7 +26,9 @@ def roster(gossip: Gossip, wire: Wire | None) -> Roster:
         (Gossip.SUSPECT, Wire.ASKED, True),
         (Gossip.SUSPECT, Wire.SUSPENDED, True),
         (Gossip.SUSPECT, Wire.SILENT, False),
-        (Gossip.DEAD, None, False),
+        (Gossip.SUSPECT, Wire.CUT, True),
+        (Gossip.DEAD, None, True),
+        (Gossip.DEAD, Wire.CUT, False),
         (Gossip.DEAD, Wire.ASKED, True),
         (Gossip.DEAD, Wire.SUSPENDED, False),
         (Gossip.DEAD, Wire.SILENT, False),
@@ -88,7 +90,15 @@ def test_it_hears_who_has_been_asked_for_long_enough_without_an_alarm() -> None:
     assert made.hears(12.1) == ()
 
 
+def test_who_is_called_dead_and_cannot_be_asked_is() -> None:
+    made = roster(Gossip.DEAD, None)
+    made.standing(Standing("b", 2, macs=(MAC,)))
+    assert not made.presence("b").here, "expected nothing to be asked of who claims nothing"
+
+
 def test_a_standing_alone_makes_nobody_alive() -> None:
     made = Roster("me")
-    made.standing(Standing("b", 1, macs=(MAC,), claims=CLAIMS))
+    made.standing(Standing("b", 1, macs=(MAC,)))
     assert not made.presence("b").here
+    made.standing(Standing("b", 2, macs=(MAC,), claims=CLAIMS))
+    assert made.presence("b").here, "expected it to be asked on the wire, which it may be claiming addresses on"

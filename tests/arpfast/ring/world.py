@@ -130,6 +130,8 @@ class Host:
             for host in [self, *(other for other in world.others(self) if self.reaches(other))]:
                 if host.name != name:
                     host.view(name, Gossip.DEAD)
+        if orders.settle:
+            world.later(SETTLE_S, self._settle)
         for name in orders.exchange:
             if self.reaches(world.hosts[name]):
                 self.exchange(world.hosts[name])
