@@ -8,6 +8,7 @@ for a time: a loaded machine only takes longer.
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 DEADLINE_S = 45.0
 """Generous: a loaded machine of two cores must not fail a test that waits for what surely comes."""
 QUICK = {"hold_down": "300ms"}
+NOBODY = 65534
+
+
+def secret(lab: Lab, name: str, text: str) -> str:
+    """A file that holds a secret, which the user that the daemon becomes can read and others cannot."""
+    path = lab.directory / name
+    path.write_text(text)
+    path.chmod(0o640)
+    os.chown(path, NOBODY, NOBODY)
+    return str(path)
 
 
 class Company:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import Lab, wait_until
 from lab.ring import pool
-from tests.real.company import DEADLINE_S, Company
+from tests.real.company import DEADLINE_S, Company, secret
 
 if TYPE_CHECKING:
     from lab.member import Member
 
 ADDRESSES = pool(6)
-NOBODY = 65534
-
-
-def secret(lab: Lab, name: str, text: str) -> str:
-    """A file that holds a secret, which the user that the daemon becomes can read and others cannot."""
-    path = lab.directory / name
-    path.write_text(text)
-    path.chmod(0o640)
-    os.chown(path, NOBODY, NOBODY)
-    return str(path)
 
 
 def test_keys_are_changed_without_a_gap(lab: Lab) -> None:
