@@ -48,5 +48,7 @@ class Orders(msgspec.Struct, frozen=True):
     exchange: tuple[str, ...]
     """Members whose state differs from what we know of it: to be exchanged with now."""
     events: tuple[Event, ...]
+    announce: Spans
+    """Of what we answer for: others have answered for it, too, and told the neighbours so."""
     settle: bool
     """To hear everybody who can be reached, and then to settle: there was no quorum for a while."""

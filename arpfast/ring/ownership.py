@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from arpfast.election import Candidate, Method, elect
+from arpfast.ring.disputes import Disputes
 from arpfast.ring.orders import Event, Orders
 from arpfast.ring.roster import Gossip, Roster, Wire, Witness
 from arpfast.spans import NOTHING, Spans
@@ -64,6 +65,7 @@ class Ownership:
         self._condemned: set[str] = set()
         self._exchange: list[str] = []
         self._events: list[Event] = []
+        self._disputes = Disputes()
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -149,6 +151,7 @@ class Ownership:
         if witness is not None:
             witness.fallen, witness.wire = True, Wire.SILENT
         self._say("inherited", name, spans, why="it fell silent on the wire")
+        self._disputes.open(name, spans)
         self._claim(spans - self.owned)
 
     def rival(self, name: str, spans: Spans) -> None:
@@ -156,6 +159,7 @@ class Ownership:
         if spans & self.owned:
             self._say("rival", name, spans)
             self._exchange.append(name)
+            self._disputes.open(name, spans)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -198,10 +202,14 @@ class Ownership:
             hears=self.roster.hears(now) if self.settled else (),
         )
         heirs: dict[str, Spans] = {}
+        announce = NOTHING
         if self.settled and self.has_quorum and not self.displaced:
             self.claims, self._aside = self.claims or self._aside, {}
-            self._yield(here)
+            yielded = self._yield(here)
+            announce = self._disputes.announce(here, self.owned)
             self._take(here)
+            announce |= yielded  # what we are elected for all the same has been the other's in between
+            self._disputes.accept(here, self.owned)
             heirs = self._inheritance(here)
         elif self.claims:
             self.claims, self._aside = {}, self._aside or self.claims
@@ -226,6 +234,7 @@ class Ownership:
             condemn,
             exchange,
             events,
+            announce & owned,
             settle,
         )
 
@@ -259,8 +268,9 @@ class Ownership:
             self.stand_aside("the others may have changed hands while there was no quorum")
         return anew
 
-    def _yield(self, here: dict[str, Witness]) -> None:
+    def _yield(self, here: dict[str, Witness]) -> Spans:
         """Give up what another claims with better right."""
+        yielded = NOTHING
         for name, witness in here.items():
             if witness.standing is None:
                 continue
@@ -272,6 +282,8 @@ class Ownership:
             if lost:
                 self._release(lost)
                 self._say("handed over", name, lost, why="it claims them by a later epoch")
+                yielded |= lost
+        return yielded
 
     def _take(self, here: dict[str, Witness]) -> None:
         everybody = {**here, self.me.name: Witness(Gossip.ALIVE, ours=True, standing=self.me)}
@@ -305,6 +317,7 @@ class Ownership:
         for name, spans in gone.items():
             if moving := rest & spans:
                 self._say("took over", name, moving, why=self.roster.presence(name).why)
+                self._disputes.open(name, moving)
                 rest -= moving
         if rest:
             self._say("took", spans=rest, why="nobody owned them")

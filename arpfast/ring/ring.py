@@ -79,11 +79,12 @@ class Ring:
         settings: RingSettings,
         *,
         answer: Callable[[Spans, Spans], None],
+        announce: Callable[[Spans], None],
         watching: Watching,
         report: Callable[[Event], None],
     ) -> None:
         """`answer` is told what to answer for, and what of that to probe first, and has it done before it returns;
-        `report` is told what a person may want to know.
+        `announce` is told what of that to announce again, `report` what a person may want to know.
         """
         self.settings = settings
         self.timeline = Timeline()
@@ -91,7 +92,7 @@ class Ring:
         self.ownership = Ownership(Standing(name, int(time.time() * 1000), weight=settings.weight), terms(settings))
         self.node: Node | None = None
         self.draining = False
-        self._answer, self._watching, self._report = answer, watching, report
+        self._answer, self._announce, self._watching, self._report = answer, announce, watching, report
         self._macs: dict[bytes, str] = {}
         self._turning = False
         self._rivals: dict[str, list[Span]] = {}
@@ -303,9 +304,12 @@ class Ring:
         if (share := (orders.answers, orders.fresh)) != self.share:
             self.share = share
             self._answer(*share)
+        if orders.announce:
+            self._announce(orders.announce)
         standings = self.ownership.standings()
         self._macs = {mac: name for name, standing in standings.items() for mac in standing.macs}
-        self._watching.want(orders.watch, orders.heirs, standings)
+        ballot = self.ownership.ballot
+        self._watching.want(orders.watch, orders.heirs, standings, {} if ballot is None else ballot.owners)
         self._see(orders.watch)
         for event in orders.events:
             self._note(event.event, member=event.member, spans=event.spans, why=event.why)

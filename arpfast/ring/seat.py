@@ -73,6 +73,7 @@ class Seat:
             name,
             config.ring,
             answer=self._answer,
+            announce=announcer.announce,
             watching=Watching(responder, config.ring.profile, announcer.members),
             report=self._tell,
         )

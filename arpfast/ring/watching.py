@@ -2,7 +2,8 @@
 
 A member is watched on every interface that shares a network with it, by every hardware address that it may answer with
 there; it is silent only if all of these watches are. The question is for an address that it claims, and
-not, if it can be helped, for one that it still probes or that another host has: its silence about that says nothing.
+not, if it can be helped, for one that it still probes, that another host has, or that it is about to hand over: its
+silence about that says nothing.
 
 `default`: three intervals of 20 ms, only while the ring doubts a member. `fast`: heirs watch at that pace all the time,
 and where one watch says it all, it carries an estate: what to answer and whom to tell, so that the thread can begin
@@ -11,6 +12,7 @@ without Python.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from arpfast.answer import Table
@@ -33,6 +35,9 @@ LEASE_MS = {"default": 250.0, "fast": 60.0}
 """A host that stood still for so long may have been succeeded: the ring needs longer to suspect it, and a watch of the
 profile just as long to alarm."""
 
+RETIRED = 256
+"""How many watches are remembered that are over: a fact about one may be under way."""
+
 Key = tuple[int, "Version", int, bytes]
 """ifindex, version, address, MAC: how a fact names its watch."""
 
@@ -48,6 +53,8 @@ class Watching:
         self._watches: dict[Key, tuple[str, Watch]] = {}
         self._wire: dict[Key, Wire] = {}
         self._estates: dict[str, Spans] = {}
+        self._retired: dict[Key, tuple[str, Spans]] = {}
+        """Whom a watch was on that is over, and what it was to inherit."""
         self._tables: dict[Spans, Table] = {}
         self._next_tables: dict[Spans, Table] = {}
         self._members: frozenset[bytes] = frozenset()
@@ -68,8 +75,16 @@ class Watching:
         """Replace the interfaces in use."""
         self._interfaces = {interface.index: interface for interface in used}
 
-    def want(self, watch: Sequence[str], heirs: Mapping[str, Spans], standings: Mapping[str, Standing]) -> None:
-        """Watch these members, and inherit this from those; tell the thread whom its rivals are."""
+    def want(
+        self,
+        watch: Sequence[str],
+        heirs: Mapping[str, Spans],
+        standings: Mapping[str, Standing],
+        elected: Mapping[str, Spans],
+    ) -> None:
+        """Watch these members, and inherit this from those; tell the thread whom its rivals are. `elected` is what each
+        is to own from now on.
+        """
         members = frozenset(mac for standing in standings.values() for mac in standing.macs)
         ours = frozenset(interface.mac for interface in self._interfaces.values())
         if members - ours != self._members:
@@ -77,20 +92,29 @@ class Watching:
             self._responder.set_members(self._members)
             self._know(self._members)
         names = tuple(dict.fromkeys((*watch, *heirs)))
-        wanted = (names, dict(heirs), {n: standings[n] for n in names if n in standings}, dict(self._interfaces))
+        asked = {name: _asked(standings[name], elected.get(name, NOTHING)) for name in names if name in standings}
+        wanted = (asked, dict(heirs), {name: standings[name] for name in asked}, dict(self._interfaces))
         if wanted == self._wanted:
             return
         self._wanted = wanted
         before, self._watches = self._watches, {}
-        for name in names:
-            if name in standings:
-                for made in self._made(standings[name], heirs.get(name, NOTHING)):
-                    self._watches[made.ifindex, made.version, made.address, made.mac] = name, made
+        for name, address in asked.items():
+            for made in self._made(standings[name], address, heirs.get(name, NOTHING)):
+                self._watches[made.ifindex, made.version, made.address, made.mac] = name, made
         self._tables, self._next_tables = self._next_tables, {}
+        self._retire(before)
         self._estates = dict(heirs)
         self._wire = {key: self._wire.get(key, Wire.ASKED) for key in self._watches}
         if before != self._watches:
             self._responder.set_watches(tuple(made for _, made in self._watches.values()))
+
+    def _retire(self, before: Mapping[Key, tuple[str, Watch]]) -> None:
+        for key, (name, _) in before.items():
+            self._retired.pop(key, None)
+            if key not in self._watches:
+                self._retired[key] = name, self._estates.get(name, NOTHING)
+        while len(self._retired) > RETIRED:
+            del self._retired[next(iter(self._retired))]
 
     def shown(self, name: str) -> Wire | None:
         """What the watches on a member show together; None if there is none."""
@@ -98,10 +122,14 @@ class Watching:
         return next((wire for wire in (Wire.ASKED, Wire.SUSPENDED, Wire.SILENT) if wire in shown), None)
 
     def fact(self, fact: Fact) -> tuple[str, Spans] | None:
-        """Take a fact: whom it is about, and what was inherited from it. None if it is about no watch of ours."""
+        """Take a fact: whom it is about, and what was inherited from it. None if it is about no watch of ours.
+
+        What the thread inherited by a watch that was replaced a moment later is ours all the same: it has announced
+        it, and, if the new watch has the same estate, answers for it.
+        """
         key = (fact.ifindex, fact.version, fact.address, fact.mac)
         if key not in self._watches:
-            return None
+            return self._retired.get(key) if fact.kind is FactKind.INHERITED else None
         name, _ = self._watches[key]
         match fact.kind:
             case FactKind.SILENT | FactKind.INHERITED:
@@ -115,8 +143,7 @@ class Watching:
         inherited = self._estates.get(name, NOTHING) if fact.kind is FactKind.INHERITED else NOTHING
         return name, inherited
 
-    def _made(self, standing: Standing, inheritance: Spans) -> list[Watch]:
-        asked = self._asked(standing)
+    def _made(self, standing: Standing, asked: tuple[Version, int] | None, inheritance: Spans) -> list[Watch]:
         if asked is None:
             return []
         version, address = asked
@@ -129,12 +156,6 @@ class Watching:
         # The thread acts on one watch; where it takes several to know, the rules have to put them together.
         estate = self._estate(inheritance) if inheritance and len(pairs) == 1 else None
         return [Watch(index, version, address, mac, INTERVAL_MS, MISSES, estate) for index, mac in pairs]
-
-    @staticmethod
-    def _asked(standing: Standing) -> tuple[Version, int] | None:
-        """An address that it answers for, of IPv4 if there is one; else any, for it may have said less than it did."""
-        owned = standing.owned
-        return next(((span.version, span.first) for span in (owned - standing.unanswered) or owned), None)
 
     def _shared(self, standing: Standing) -> list[Interface]:
         """Our interfaces on a network of its own; all of them if there is none, or nothing is known of its networks."""
@@ -157,3 +178,13 @@ class Watching:
                 )
         messages += (Message(MessageKind.ANNOUNCE, index, span) for index in self._interfaces for span in spans)
         return Estate(tuple((index, table) for index in self._interfaces), tuple(messages))
+
+
+def _asked(standing: Standing, elected: Spans) -> tuple[Version, int] | None:
+    """An address that it answers for and will, of IPv4 if there is one; else one that it answers for; else any, for it
+    may have said less than it did.
+    """
+    owned = standing.owned
+    answered = (owned - standing.unanswered) or owned
+    lasting = (span for span in answered if elected.find(span.version, span.first))
+    return next(((span.version, span.first) for span in (*islice(lasting, 1), *answered.spans[:1])), None)

@@ -85,13 +85,17 @@ def test_where_only_gossip_is_cut_nothing_moves(lab: Lab, profile: str) -> None:
 
 @PROFILES
 def test_a_partition_has_an_owner_a_side_and_one_once_it_heals(lab: Lab, profile: str) -> None:
-    with Company(lab, ADDRESSES, options={"profile": profile}) as company:
+    settings = {"announce": {"refresh": "1h"}}
+    with Company(lab, ADDRESSES, options={"profile": profile}, settings=settings) as company:
         apart = company.agree()[ADDRESSES[0]]
+        for address in ADDRESSES:
+            company.ring.wait_owner(address)
         company.ring.part([apart.host])
         company.check(company.but(apart))
         company.agree([apart])
         company.ring.heal()
-        company.check()
+        for address, owner in company.check().items():
+            company.ring.wait_owner(address, owner.host)
 
 
 @PROFILES

@@ -191,6 +191,34 @@ def test_each_part_has_its_owner_and_one_is_left_soon_after_the_heal(inherit: bo
     world.check_one_owner_each()
 
 
+@pytest.mark.parametrize("inherit", [False, True])
+def test_after_a_heal_who_stays_the_owner_announces_what_the_other_has_announced_too(inherit: bool) -> None:
+    world = ring(inherit=inherit)
+    alone = world.hosts["a"]
+    alone.gossip_side = alone.wire_side = 1
+    world.run(QUIET_S)
+    before = world.shares()
+    for host in world.hosts.values():
+        host.announced = NOTHING
+    alone.gossip_side = alone.wire_side = 0
+    for _ in range(20):
+        world.run(DELAY_S)
+        for name, share in world.shares().items():
+            before[name] &= share
+    assert any(before.values())
+    assert all(before[name] - host.announced == NOTHING for name, host in world.hosts.items())
+
+
+def test_an_orderly_hand_over_is_announced_once() -> None:
+    world = ring()
+    for host in world.hosts.values():
+        host.announced = NOTHING
+    world.hosts["a"].ownership.be(drained=True)
+    world.hosts["a"].turn()
+    world.run(QUIET_S)
+    assert not any(host.announced for host in world.hosts.values())
+
+
 def test_with_a_quorum_the_minority_is_silent() -> None:
     world = ring(quorum=True)
     alone = world.hosts["a"]

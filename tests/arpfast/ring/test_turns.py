@@ -61,7 +61,14 @@ class Wire:
 def in_a_loop(act: Callable[[Ring, Gossip, Wire], Any]) -> Any:
     async def run() -> Any:
         gossip, wire = Gossip(), Wire()
-        ring = Ring("a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", wire), report=lambda _: None)
+        ring = Ring(
+            "a",
+            SETTINGS,
+            answer=lambda *_: None,
+            announce=lambda _: None,
+            watching=cast("Watching", wire),
+            report=lambda _: None,
+        )
         ring.node = cast("Node", gossip)
         return act(ring, gossip, wire)
 
@@ -85,7 +92,14 @@ def test_a_standing_of_any_length_is_taken_and_only_a_short_one_passed_on(count:
 def test_however_many_announcements_of_a_rival_are_settled_in_one_turn() -> None:
     async def run() -> None:
         told: list[Event] = []
-        ring = Ring("a", SETTINGS, answer=lambda *_: None, watching=cast("Watching", Wire()), report=told.append)
+        ring = Ring(
+            "a",
+            SETTINGS,
+            answer=lambda *_: None,
+            announce=lambda _: None,
+            watching=cast("Watching", Wire()),
+            report=told.append,
+        )
         gossip = Gossip()
         ring.node = cast("Node", gossip)
         addresses = Spans.parse("192.0.2.0/24")

@@ -39,6 +39,8 @@ class Host:
         self.frozen = False
         self.gossip_side = self.wire_side = 0
         self.answers = NOTHING
+        self.announced = NOTHING
+        """Again, since the test looked last."""
         self.watched: tuple[str, ...] = ()
         self.heirs: dict[str, Spans] = {}
         self.views: dict[str, tuple[Gossip, float]] = {}
@@ -118,6 +120,8 @@ class Host:
     def _carry_out(self, orders: Orders) -> None:
         world = self.world
         self.answers, self.watched, self.heirs = orders.answers, orders.watch, orders.heirs
+        assert not orders.announce - orders.answers
+        self.announced |= orders.announce
         withheld = orders.fresh & world.outsiders
         if withheld != self.ownership.unanswered:
             self.ownership.unanswered = withheld
