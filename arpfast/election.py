@@ -78,6 +78,7 @@ class Reason(StrEnum):
     NO_CARRIER = "has no carrier"
     OFF_SUBNET = "is not on its subnet"
     DEPARTED = "has departed"
+    INELIGIBLE = "may not have it"
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -96,6 +97,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """The subnets that it is on; None: on all."""
     holding: bool = False
     """In hold-down: it has come lately, and could soon be gone again."""
+    mute: bool = False
+    """It makes no claims: it has what its own election gives it (MetalLB's speakers)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a weight that the arithmetic has no room for."""

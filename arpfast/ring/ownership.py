@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arpfast.election import Candidate, Method, elect
+from arpfast.election import Method
+from arpfast.ring.contest import Contest
 from arpfast.ring.disputes import Disputes
+from arpfast.ring.electorate import Electorate, Everybody
 from arpfast.ring.orders import Event, Orders
-from arpfast.ring.roster import Gossip, Roster, Wire, Witness
+from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate
 from arpfast.spans import NOTHING, Spans
-from arpfast.units import Units
 
 if TYPE_CHECKING:
-    from arpfast.election import Ballot
+    from arpfast.ring.electorate import Outcome
     from arpfast.ring.orders import Terms
     from arpfast.ring.standing import Claims, Standing
 
@@ -55,9 +56,9 @@ class Ownership:
         self.displaced = False
         """Another host has our name: until a restart, we are nobody."""
         self._twin_heard = 0
-        self.ballot: Ballot | None = None
-        self._wanted = self._proxied = NOTHING
-        self._units = Units(NOTHING)
+        self.ballot: Outcome | None = None
+        self._electorate: Electorate = Everybody(terms.method, NOTHING, NOTHING)
+        self._contest = Contest()
         self._peak: Claims = {}
         self._hold_until_s = 0.0
         self.said: Standing | None = None
@@ -71,9 +72,14 @@ class Ownership:
 
     def want(self, wanted: Spans, proxied: Spans) -> None:
         """Replace what the ring as a whole answers for; a proxied span is owned as a whole."""
-        if (wanted, proxied) != (self._wanted, self._proxied):
-            self._wanted, self._proxied = wanted, proxied
-            self._units = Units(wanted, proxied)
+        before = self._electorate
+        if not isinstance(before, Everybody) or before.asked != (self.terms.method, wanted, proxied):
+            self.elect_by(Everybody(self.terms.method, wanted, proxied), NOTHING)
+
+    def elect_by(self, electorate: Electorate, news: Spans) -> None:
+        """Replace what the ring as a whole answers for, and who may; `news` are the addresses that this is about."""
+        self._electorate = electorate
+        self._contest.forget(news)
 
     def be(self, **fields: object) -> None:
         """Change what we say of ourselves: `weight`, `preference`, `drained`, `carrier`, `macs`, `networks`,
@@ -171,7 +177,7 @@ class Ownership:
     @property
     def wanted(self) -> Spans:
         """All that the ring answers for."""
-        return self._wanted | self._proxied
+        return self._electorate.spans
 
     def standings(self) -> dict[str, Standing]:
         """What is known of everybody, ourselves included once we have published."""
@@ -189,7 +195,8 @@ class Ownership:
     def next_deadline(self, now: float) -> float | None:
         """When `orders` has something new to say, if nothing else happens."""
         holding = self._hold_until_s if self.me.holding and self._hold_until_s > now else None
-        return min((due for due in (holding, self.roster.next_heard_s(now)) if due is not None), default=None)
+        dues = (holding, self.roster.next_heard_s(now), self._contest.next_deadline(now))
+        return min((due for due in dues if due is not None), default=None)
 
     def orders(self, now: float) -> Orders:
         """What follows from all that came in."""
@@ -207,7 +214,7 @@ class Ownership:
             self.claims, self._aside = self.claims or self._aside, {}
             yielded = self._yield(here)
             announce = self._disputes.announce(here, self.owned)
-            self._take(here)
+            self._take(here, yielded, now)
             announce |= yielded  # what we are elected for all the same has been the other's in between
             self._disputes.accept(here, self.owned)
             heirs = self._inheritance(here)
@@ -228,7 +235,7 @@ class Ownership:
         return Orders(
             owned,
             self.fresh & owned,
-            self._to_publish() if self._has_a_say() else None,
+            self._to_publish(now) if self._has_a_say() else None,
             self.roster.to_watch(),
             heirs,
             condemn,
@@ -246,9 +253,10 @@ class Ownership:
             return False
         return self.settled or self.said is None or self.said.settling or not self.me.carrier
 
-    def _to_publish(self) -> Standing | None:
+    def _to_publish(self, now: float) -> Standing | None:
         claims = {epoch: spans for epoch, spans in self.claims.items() if spans}
-        me = msgspec.structs.replace(self.me, claims=claims, unanswered=self.unanswered & self.owned)
+        unanswered, ceded = self.unanswered & self.owned, self._contest.ceded(self.to_hand_over(), now)
+        me = msgspec.structs.replace(self.me, claims=claims, unanswered=unanswered, ceded=ceded)
         if self.said is not None and msgspec.structs.replace(me, serial=self.said.serial) == self.said:
             return None
         self.said = msgspec.structs.replace(me, serial=me.serial + 1)
@@ -285,24 +293,31 @@ class Ownership:
                 yielded |= lost
         return yielded
 
-    def _take(self, here: dict[str, Witness]) -> None:
+    def _take(self, here: dict[str, Witness], yielded: Spans, now: float) -> None:
         everybody = {**here, self.me.name: Witness(Gossip.ALIVE, ours=True, standing=self.me)}
         networks = Spans(
             span for witness in everybody.values() if witness.standing for span in witness.standing.networks
         )
         nowhere = self.wanted - networks  # on nobody's subnet, so that no subnet is a reason against anybody
         candidates = [
-            _candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
+            candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
         ]
         self._release(self.owned - self.wanted)
         incumbents = self._incumbents(here)
-        self.ballot = ballot = elect(self.terms.method, self._units, candidates, incumbents)
+        self.ballot = ballot = self._electorate.elect(candidates, incumbents)
         mine = ballot.owned(self.me.name)
+        self._contest.lost(yielded & mine, now)
+        if (kept := self.owned - mine) and (stray := kept & ballot.unowned):
+            self._release(stray)
+            self._say("gave up", spans=stray, why="nobody may have them")
         for name, witness in here.items():
             if not witness.ours and (theirs := ballot.owned(name) & self.owned):
                 self._release(theirs)
                 self._say("handed over", name, theirs, why="it is the elected owner, and makes no claims")
         new = mine - self.owned
+        if new and (left := self._contest.left(now)):
+            others = [(held, here[name].standing) for name, held in incumbents.items() if name != self.me.name]
+            new -= left & Spans(span for held, theirs in others if theirs for span in held - theirs.ceded)
         if not new:
             return
         for name, spans in incumbents.items():
@@ -389,20 +404,3 @@ class Ownership:
 
     def _say(self, event: str, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
         self._events.append(Event(event, member, spans, why))
-
-
-def _candidate(name: str, witness: Witness, nowhere: Spans) -> Candidate:
-    """A member as the election sees it. One that is doubted keeps what it has and is given nothing new."""
-    standing = witness.standing
-    if standing is None:
-        return Candidate(name)
-    return Candidate(
-        name,
-        weight=standing.weight,
-        preference=standing.preference,
-        drained=standing.drained,
-        unhealthy=standing.unhealthy,
-        carrier=standing.carrier,
-        networks=standing.networks | nowhere if standing.networks else None,
-        holding=standing.holding or witness.gossip is not Gossip.ALIVE,
-    )

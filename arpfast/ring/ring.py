@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from arpfast.gossip.members import Member, State
     from arpfast.gossip.node import Node
     from arpfast.interfaces import Interface
+    from arpfast.ring.electorate import Electorate
     from arpfast.ring.settings import RingSettings
     from arpfast.ring.watching import Watching
 
@@ -58,11 +59,6 @@ def terms(settings: RingSettings) -> Terms:
         settings.hold_down_s,
         inherit=settings.profile == "fast",
     )
-
-
-def _may_be_there(witness: Witness) -> bool:
-    """Whether it could answer, whatever the gossip believes."""
-    return witness.ours and witness.gossip is not Gossip.LEFT
 
 
 def _can_be_heard(witness: Witness) -> bool:
@@ -131,12 +127,21 @@ class Ring:
 
     def want(self, own: Spans, proxied: Spans, settings: RingSettings) -> None:
         """Replace what the ring answers for and how."""
+        self._follow(settings)
+        self.ownership.want(own, proxied)
+        self.wake()
+
+    def elect_by(self, electorate: Electorate, news: Spans, settings: RingSettings) -> None:
+        """Replace what the ring answers for, who may, and how; `news` are the addresses that this is about."""
+        self._follow(settings)
+        self.ownership.elect_by(electorate, news)
+        self.wake()
+
+    def _follow(self, settings: RingSettings) -> None:
         self.settings = settings
         self.ownership.terms = terms(settings)
-        self.ownership.want(own, proxied)
         self.ownership.be(weight=settings.weight)
         self._watching.profile(settings.profile)
-        self.wake()
 
     def interfaces(self, used: Iterable[Interface]) -> None:
         """Replace the picture of the interfaces in use."""

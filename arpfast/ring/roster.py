@@ -26,10 +26,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from arpfast.election import Candidate
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from arpfast.ring.standing import Standing
+    from arpfast.spans import Spans
 
 ALL_WATCH = 8
 """In a ring of so many, every member asks a suspect; in a larger one, WATCHERS do."""
@@ -200,3 +203,20 @@ def _watchers(sound: Iterable[str], doubted: str) -> list[str]:
     if len(names) <= ALL_WATCH:
         return names
     return sorted(names, key=lambda name: blake2b(f"{name}#{doubted}".encode()).digest())[:WATCHERS]
+
+
+def candidate(name: str, witness: Witness, nowhere: Spans) -> Candidate:
+    """A member as the election sees it. One that is doubted keeps what it has and is given nothing new."""
+    standing = witness.standing
+    if standing is None:
+        return Candidate(name, mute=True)
+    return Candidate(
+        name,
+        weight=standing.weight,
+        preference=standing.preference,
+        drained=standing.drained,
+        unhealthy=standing.unhealthy,
+        carrier=standing.carrier,
+        networks=standing.networks | nowhere if standing.networks else None,
+        holding=standing.holding or witness.gossip is not Gossip.ALIVE,
+    )

@@ -55,6 +55,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Members that it hears on the wire, though the ring calls them suspect or dead."""
     unanswered: Spans = Spans()
     """Of what it claims: not answered, since it is still being probed, or another host was found to have it."""
+    ceded: Spans = Spans()
+    """Of what it claims: another should have it by its own election too, and has not taken it."""
 
     @property
     def owned(self) -> Spans:
@@ -76,6 +78,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     claims: list[tuple[int, bytes, bytes]]
     hears: list[str]
     unanswered: tuple[bytes, bytes] = (b"", b"")
+    ceded: tuple[bytes, bytes] = (b"", b"")
 
 
 _DRAINED, _HOLDING, _CARRIER, _SETTLING = 1, 2, 4, 8
@@ -105,6 +108,7 @@ def encode(standing: Standing) -> bytes:
             [(epoch, *_both(spans)) for epoch, spans in sorted(standing.claims.items())],
             list(standing.hears),
             _both(standing.unanswered),
+            _both(standing.ceded),
         )
     )
 
@@ -147,6 +151,7 @@ def decode(data: bytes) -> Standing:
         claims,
         tuple(wire.hears),
         _spans(*wire.unanswered),
+        _spans(*wire.ceded),
     )
 
 

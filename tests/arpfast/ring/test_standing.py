@@ -23,6 +23,7 @@ FULL = Standing(
     claims={1: Spans.parse("192.0.2.10-192.0.2.12", "2001:db8::10"), 300: Spans.parse("0.0.0.0", "ffff::/16")},
     hears=("b",),
     unanswered=Spans.parse("192.0.2.11"),
+    ceded=Spans.parse("192.0.2.12"),
 )
 
 
