@@ -152,17 +152,24 @@ cdef class Roll:
         return roll_cut(self.runs, len(self.spans), at, span.version, span.first, span.last, start, stop)
 
     def ranges(self, spans):
-        """The units whose addresses, or anchors, lie in `Spans`: from, to (excluded), in order."""
+        """The units whose addresses, or anchors, lie in `Spans`: from, to (excluded), in order, never two that touch."""
         cdef span_t span
         cdef size_t at
-        cdef uint32_t start = 0, stop = 0
+        cdef uint32_t start = 0, stop = 0, begun = 0, reached = 0
         found = []
         for each in spans.spans:
             read(each, &span)
             at = self.seek(&span)
             while self.cut(at, &span, &start, &stop):
-                found.append((start, stop))
                 at += 1
+                if start == reached:
+                    reached = stop
+                    continue
+                if begun < reached:
+                    found.append((begun, reached))
+                begun, reached = start, stop
+        if begun < reached:
+            found.append((begun, reached))
         return found
 
     def gather(self, bytes labels not None, uint32_t count):

@@ -26,10 +26,13 @@ class Disputes:
         self._overlaps: dict[str, Spans] = {}
         self._open: dict[str, Spans] = {}
         """What a member may have told the neighbours to be its own, though it is ours."""
+        self.opened = 0
+        """How often one has been."""
 
     def open(self, name: str, spans: Spans) -> None:
         """This member may answer for these, which are ours."""
         self._open[name] = self._open.get(name, NOTHING) | spans
+        self.opened += 1
 
     def announce(self, here: Mapping[str, Witness], owned: Spans) -> Spans:
         """What to announce now, before anything is taken from those who are here."""

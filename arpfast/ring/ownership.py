@@ -27,8 +27,10 @@ from arpfast.election import Method
 from arpfast.ring.contest import Contest
 from arpfast.ring.disputes import Disputes
 from arpfast.ring.electorate import Electorate, Everybody
+from arpfast.ring.epochs import Epochs
 from arpfast.ring.orders import Event, Orders
 from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate
+from arpfast.ring.standing import united
 from arpfast.spans import NOTHING, Spans
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Ownership:
         self.terms = terms
         self.roster = Roster(me.name)
         self.claims: Claims = {}
+        """Replaced as a whole."""
+        self._owned = self.claims, NOTHING
         self.fresh = Spans()
         self.unanswered = Spans()
         """What we cannot answer for yet, or because another host has it; replaced by the shell."""
@@ -59,7 +63,7 @@ class Ownership:
         self.ballot: Outcome | None = None
         self._electorate: Electorate = Everybody(terms.method, NOTHING, NOTHING)
         self._contest = Contest()
-        self._peak: Claims = {}
+        self._epochs = Epochs()
         self._hold_until_s = 0.0
         self.said: Standing | None = None
         """What we have published last."""
@@ -67,6 +71,9 @@ class Ownership:
         self._exchange: list[str] = []
         self._events: list[Event] = []
         self._disputes = Disputes()
+        self._decided: tuple[object, ...] = ()
+        """What the last decision was made of, if it changed nothing."""
+        self._heirs: dict[str, Spans] = {}
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -118,13 +125,13 @@ class Ownership:
                 self._meet_twin(standing.macs)
                 self.me = msgspec.structs.replace(self.me, serial=standing.serial)
                 self.said = None
-                self._remember(standing.claims)
+                self._epochs.remember(standing.claims)
             return False
         witness = self.roster.witnesses.get(standing.name)
         if witness is not None and witness.standing is not None and witness.standing.serial >= standing.serial:
             return False
         self.roster.standing(standing)
-        self._remember(standing.claims)
+        self._epochs.remember(standing.claims)
         return True
 
     def _meet_twin(self, macs: tuple[bytes, ...]) -> None:
@@ -172,7 +179,9 @@ class Ownership:
     @property
     def owned(self) -> Spans:
         """All that we claim."""
-        return Spans(span for spans in self.claims.values() for span in spans)
+        if self._owned[0] is not self.claims:
+            self._owned = self.claims, united(self.claims)
+        return self._owned[1]
 
     @property
     def wanted(self) -> Spans:
@@ -212,12 +221,8 @@ class Ownership:
         announce = NOTHING
         if self.settled and self.has_quorum and not self.displaced:
             self.claims, self._aside = self.claims or self._aside, {}
-            yielded = self._yield(here)
-            announce = self._disputes.announce(here, self.owned)
-            self._take(here, yielded, now)
-            announce |= yielded  # what we are elected for all the same has been the other's in between
-            self._disputes.accept(here, self.owned)
-            heirs = self._inheritance(here)
+            announce = self._decide(here, now)
+            heirs = self._heirs
         elif self.claims:
             self.claims, self._aside = {}, self._aside or self.claims
             self.fresh &= self.unanswered  # what we have answered for need not be probed again
@@ -244,6 +249,28 @@ class Ownership:
             announce & owned,
             settle,
         )
+
+    def _decide(self, here: dict[str, Witness], now: float) -> Spans:
+        """Yield and take; what to announce again. Nothing follows from the same that nothing has followed from before,
+        and to find that out costs next to nothing: most turns are had for other reasons.
+        """
+        me = msgspec.structs.replace(self.me, serial=0, hears=())
+        others = {
+            name: (witness.gossip is Gossip.ALIVE, witness.ours, witness.standing) for name, witness in here.items()
+        }
+        left = self._contest.left(now)
+        decided = (self.terms, self._electorate, me, others, self.claims, left, self._disputes.opened)
+        if decided == self._decided:
+            return NOTHING
+        claims = self.claims
+        yielded = self._yield(here)
+        announce = self._disputes.announce(here, self.owned)
+        self._take(here, yielded, now)
+        announce |= yielded  # what we are elected for all the same has been the other's in between
+        self._disputes.accept(here, self.owned)
+        self._heirs = self._inheritance(here)
+        self._decided = decided if self.claims is claims else ()
+        return announce
 
     def _has_a_say(self) -> bool:
         """Not while what we said last may still hold: who stood still for a moment, and is about to hear that nobody
@@ -372,35 +399,20 @@ class Ownership:
 
     def _claim(self, spans: Spans) -> None:
         """Claim by an epoch above every one that is known."""
-        known = Spans()
-        for epoch, seen in sorted(self._peak.items()):
-            if again := spans & seen:
-                self.claims[epoch + 1] = self.claims.get(epoch + 1, Spans()) | again
-                known |= again
-        if first := spans - known:
-            self.claims[1] = self.claims.get(1, Spans()) | first
+        claims = self._epochs.next(spans)
+        self.claims = {
+            epoch: self.claims.get(epoch, NOTHING) | claims.get(epoch, NOTHING) for epoch in self.claims | claims
+        }
         standings = (witness.standing for witness in self.roster.witnesses.values() if witness.standing is not None)
         unproved = Spans(span for standing in standings for span in standing.unanswered & standing.owned) & spans
-        self.fresh |= first | unproved
-        self.unanswered |= first | unproved
-        self._remember(self.claims)
+        first = claims.get(1, NOTHING) | unproved
+        self.fresh |= first
+        self.unanswered |= first
+        self._epochs.remember(self.claims)
 
     def _release(self, spans: Spans) -> None:
-        if spans:
+        if spans & self.owned:
             self.claims = {epoch: left for epoch, own in self.claims.items() if (left := own - spans)}
-
-    def _remember(self, claims: Claims) -> None:
-        """Keep the highest epoch known of each address."""
-        for epoch, spans in claims.items():
-            news = spans
-            for known, seen in list(self._peak.items()):
-                if known >= epoch:
-                    news -= seen
-                elif overlap := seen & spans:
-                    self._peak[known] = seen - overlap
-            if news:
-                self._peak[epoch] = self._peak.get(epoch, Spans()) | news
-        self._peak = {epoch: seen for epoch, seen in self._peak.items() if seen}
 
     def _say(self, event: str, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
         self._events.append(Event(event, member, spans, why))

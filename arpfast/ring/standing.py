@@ -11,6 +11,7 @@ Hostile bytes end in ValueError, never in memory: what a message holds is bounde
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,7 +31,14 @@ Claims = dict[int, Spans]
 """Disjoint spans by epoch: what is claimed, and by which change of hands."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+def united(claims: Claims) -> Spans:
+    """All that is claimed, by whatever epoch."""
+    if len(claims) == 1:
+        return next(iter(claims.values()))
+    return Spans(span for spans in claims.values() for span in spans)
+
+
+class Standing(msgspec.Struct, frozen=True, dict=True):
     """What a member says of itself."""
 
     name: str
@@ -58,10 +66,10 @@ class Standing(msgspec.Struct, frozen=True):
     ceded: Spans = Spans()
     """Of what it claims: another should have it by its own election too, and has not taken it."""
 
-    @property
+    @cached_property
     def owned(self) -> Spans:
         """All that it claims."""
-        return Spans(span for spans in self.claims.values() for span in spans)
+        return united(self.claims)
 
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):

@@ -1,0 +1,42 @@
+"""The epochs of all changes of hands that are known: what a new claim has to be above. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arpfast.spans import NOTHING, Spans
+
+if TYPE_CHECKING:
+    from arpfast.ring.standing import Claims
+
+
+class Epochs:
+    """The highest epoch known of each address."""
+
+    def __init__(self) -> None:
+        """None is known."""
+        self._highest: Claims = {}
+
+    def remember(self, claims: Claims) -> None:
+        """Somebody claims these, or has."""
+        for epoch, spans in claims.items():
+            news = spans
+            for known, seen in list(self._highest.items()):
+                if known >= epoch:
+                    news -= seen
+                elif overlap := seen & spans:
+                    self._highest[known] = seen - overlap
+            if news:
+                self._highest[epoch] = self._highest.get(epoch, NOTHING) | news
+        self._highest = {epoch: seen for epoch, seen in self._highest.items() if seen}
+
+    def next(self, spans: Spans) -> Claims:
+        """These by an epoch above every one that is known; 1 for what nobody is known to have claimed."""
+        claims: Claims = {}
+        for epoch, seen in sorted(self._highest.items()):
+            if again := spans & seen:
+                claims[epoch + 1] = again
+                spans -= again
+        if spans:
+            claims[1] = spans
+        return claims
