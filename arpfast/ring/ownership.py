@@ -195,6 +195,11 @@ class Ownership:
             known[self.me.name] = self.said
         return known
 
+    def serials(self) -> dict[str, int]:
+        """What an earlier word of anybody is known by."""
+        known = {n: w.standing.serial for n, w in self.roster.witnesses.items() if w.standing is not None}
+        return {**known, self.me.name: self.me.serial}
+
     def to_hand_over(self) -> Spans:
         """What we still claim and the election has given to another."""
         if self.ballot is None:

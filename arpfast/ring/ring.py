@@ -21,7 +21,7 @@ from arpfast.ring.orders import Event, Orders, Terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
 from arpfast.ring.roster import Gossip, Wire, Witness
-from arpfast.ring.standing import META, Standing, decode, decode_all, encode, encode_all
+from arpfast.ring.standing import META, Standing, decode_all, decode_news, encode, encode_all
 from arpfast.ring.timeline import Timeline
 from arpfast.spans import NOTHING, Span, Spans
 
@@ -248,11 +248,11 @@ class Ring:
         if not payload.startswith(STANDING):
             return
         try:
-            standing = decode(payload[len(STANDING) :])
+            standing = decode_news(payload[len(STANDING) :], self.ownership.serials())
         except ValueError:
             self.counts["refused"] += 1
             return
-        if self._is_news(standing):
+        if standing is not None and self._is_news(standing):
             if self.node is not None and len(payload) <= BROADCAST_AT_MOST:
                 self.node.broadcast(standing.name, payload)
             self.turn()
@@ -272,7 +272,7 @@ class Ring:
         """All standings that the other side knows."""
         del join
         self._merges += 1
-        news = [self._is_news(standing) for standing in decode_all(state)]
+        news = [self._is_news(standing) for standing in decode_all(state, self.ownership.serials())]
         if any(news):
             self.wake()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -71,6 +72,11 @@ class Standing(msgspec.Struct, frozen=True, dict=True):
         """All that it claims."""
         return united(self.claims)
 
+    @cached_property
+    def encoded(self) -> bytes:
+        """Its bytes: every exchange of whole states takes them."""
+        return _encoded(self)
+
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):
     """A standing as it travels. Fields may be added at the end."""
@@ -91,12 +97,17 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
 
 _DRAINED, _HOLDING, _CARRIER, _SETTLING = 1, 2, 4, 8
 _NAME_MAX, _MACS_MAX, _HEARS_MAX, _EPOCH_MAX = 255, 256, 1024, 1 << 48
+_NOBODY: Mapping[str, int] = MappingProxyType({})
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Wire)
 
 
 def encode(standing: Standing) -> bytes:
     """The bytes of one standing."""
+    return standing.encoded
+
+
+def _encoded(standing: Standing) -> bytes:
     flags = (
         (_DRAINED if standing.drained else 0)
         | (_HOLDING if standing.holding else 0)
@@ -123,10 +134,23 @@ def encode(standing: Standing) -> bytes:
 
 def decode(data: bytes) -> Standing:
     """Read one standing. Raises ValueError for anything that `encode` would not write."""
+    return _checked(_read(data))
+
+
+def decode_news(data: bytes, known: Mapping[str, int]) -> Standing | None:
+    """The same, but None, at little cost, if it is not later than the serial that is `known` of its member."""
+    wire = _read(data)
+    return _checked(wire) if wire.serial > known.get(wire.name, -1) else None
+
+
+def _read(data: bytes) -> _Wire:
     try:
-        wire = _decoder.decode(data)
+        return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"expected a standing: {error}") from None
+
+
+def _checked(wire: _Wire) -> Standing:
     claims: Claims = {}
     seen = Spans()
     for epoch, four, six in wire.claims:
@@ -168,15 +192,16 @@ def encode_all(standings: Mapping[str, Standing]) -> bytes:
     return _encoder.encode([encode(standing) for standing in standings.values()])
 
 
-def decode_all(data: bytes) -> Iterator[Standing]:
-    """Read what `encode_all` wrote; what is no standing is passed over."""
+def decode_all(data: bytes, known: Mapping[str, int] = _NOBODY) -> Iterator[Standing]:
+    """Read what `encode_all` wrote; what is no standing, or no later than what is `known`, is passed over."""
     try:
         encoded: list[Any] = msgspec.msgpack.decode(data, type=list[bytes])
     except (msgspec.DecodeError, RecursionError):
         return
     for one in encoded:
         with contextlib.suppress(ValueError):
-            yield decode(one)
+            if (standing := decode_news(one, known)) is not None:
+                yield standing
 
 
 def _both(spans: Spans) -> tuple[bytes, bytes]:

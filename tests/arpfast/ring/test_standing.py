@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arpfast.ring.standing import Standing, decode, decode_all, encode, encode_all
+from arpfast.ring.standing import Standing, decode, decode_all, decode_news, encode, encode_all
 from arpfast.spans import Span, Spans
 
 FULL = Standing(
@@ -98,3 +98,11 @@ def test_an_exchange_of_all_passes_over_what_is_no_standing() -> None:
     assert list(decode_all(encode_all({"a": FULL, "b": other}))) == [FULL, other]
     assert list(decode_all(msgspec.msgpack.encode([b"rubbish", encode(other)]))) == [other]
     assert list(decode_all(b"")) == []
+
+
+def test_what_is_known_is_not_read_again() -> None:
+    assert decode_news(encode(FULL), {}) == FULL
+    assert decode_news(encode(FULL), {FULL.name: FULL.serial - 1}) == FULL
+    assert decode_news(encode(FULL), {FULL.name: FULL.serial}) is None
+    other = Standing("c", 1)
+    assert list(decode_all(encode_all({"a": FULL, "c": other}), {FULL.name: FULL.serial})) == [other]
