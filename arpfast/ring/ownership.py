@@ -30,7 +30,7 @@ from arpfast.ring.electorate import Electorate, Everybody
 from arpfast.ring.epochs import Epochs
 from arpfast.ring.orders import Event, Orders
 from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate
-from arpfast.ring.standing import united
+from arpfast.ring.standing import holders, united
 from arpfast.spans import NOTHING, Spans
 
 if TYPE_CHECKING:
@@ -335,7 +335,10 @@ class Ownership:
             candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
         ]
         self._release(self.owned - self.wanted)
-        incumbents = self._incumbents(here)
+        incumbents = holders(
+            {name: each.standing.claims for name, each in here.items() if each.standing is not None}
+            | {self.me.name: self.claims}
+        )
         self.ballot = ballot = self._electorate.elect(candidates, incumbents)
         mine = ballot.owned(self.me.name)
         self._contest.lost(yielded & mine, now)
@@ -375,19 +378,6 @@ class Ownership:
         if witness.standing is None:
             return not witness.ours and self.terms.method is Method.METALLB
         return not witness.standing.settling
-
-    def _incumbents(self, here: dict[str, Witness]) -> dict[str, Spans]:
-        """Who holds what: of several claims to one address, the one with the best right."""
-        claims = [(-epoch, self.me.name, spans) for epoch, spans in self.claims.items()]
-        for name, witness in here.items():
-            if witness.standing is not None:
-                claims += [(-epoch, name, spans) for epoch, spans in witness.standing.claims.items()]
-        incumbents: dict[str, Spans] = {}
-        held = Spans()
-        for _, name, spans in sorted(claims, key=lambda claim: claim[:2]):
-            incumbents[name] = incumbents.get(name, Spans()) | (spans - held)
-            held |= spans
-        return incumbents
 
     def _inheritance(self, here: dict[str, Witness]) -> dict[str, Spans]:
         """What is ours should one of the others fall silent."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,17 @@ def united(claims: Claims) -> Spans:
     if len(claims) == 1:
         return next(iter(claims.values()))
     return Spans(span for spans in claims.values() for span in spans)
+
+
+def holders(claims: Mapping[str, Claims]) -> dict[str, Spans]:
+    """Who holds what: of several claims to one address, by member, the one with the best right."""
+    found: dict[str, Spans] = {}
+    held = Spans()
+    ranked = [(-epoch, name, spans) for name, each in claims.items() for epoch, spans in each.items()]
+    for _, name, spans in sorted(ranked, key=itemgetter(0, 1)):
+        found[name] = found.get(name, Spans()) | (spans - held)
+        held |= spans
+    return found
 
 
 class Standing(msgspec.Struct, frozen=True, dict=True):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arpfast.election import Ballot, Method, elect
-from arpfast.ring import ownership
+from arpfast.ring import electorate
 from arpfast.ring.orders import Terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip, Wire
@@ -385,7 +385,7 @@ def test_a_turn_that_nothing_follows_from_holds_no_election(monkeypatch: pytest.
         held.append(inputs)
         return elect(*inputs)
 
-    monkeypatch.setattr(ownership, "elect", counted)
+    monkeypatch.setattr(electorate, "elect", counted)
     world = ring()
     host = world.hosts["a"]
     before = host.ownership.owned
