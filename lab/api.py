@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import json
 import select
+import ssl
 import time
 import weakref
 from collections import deque
@@ -22,7 +23,6 @@ from urllib.parse import urlencode
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable, Iterator
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ TIMEOUT_S = 30.0
 _AGAIN_MS = 100
 JSON, MERGE_PATCH, APPLY_PATCH = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_STALE = (http.client.BadStatusLine, BrokenPipeError, ConnectionResetError)
+_STALE = (http.client.BadStatusLine, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
 
 
 class ApiError(Exception):

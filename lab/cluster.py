@@ -165,7 +165,7 @@ class Cluster:
         backend = node.host.spawn(
             [sys.executable, "-I", "-S", HERE / "traffic" / "backend.py", node.name, str(PORT), *addresses]
         )
-        backend.wait_for_line("^ready$")
+        backend.wait_for_line("^ready$", START_S)
         self.make_pod(name, node.name, addresses, labels or {"app": "web"}, namespace=namespace)
         return Pod(name, namespace, node, addresses, backend)
 
@@ -278,7 +278,7 @@ class Cluster:
         """Ask until somebody answers."""
         answer = wait_until(
             lambda: self.ask(address, port, protocol=protocol, asker=asker),
-            what=f"{protocol} port {port} of {address} to answer", every_ms=20,
+            START_S, what=f"{protocol} port {port} of {address} to answer", every_ms=20,
         )  # fmt: skip
         assert answer
         return answer
