@@ -233,6 +233,8 @@ class Client:
                 await self._identify_anew(identified_s)
         except TimeoutError:  # aiohttp's are, too
             raise TimeoutError(f"{asked}: no answer in time") from None
+        except aiohttp.ClientConnectorError as error:
+            raise OSError(error.errno, f"{asked}: {error.strerror}") from None
         except aiohttp.ClientError as error:
             raise ConnectionError(f"{asked}: {error or type(error).__name__}") from None
         finally:

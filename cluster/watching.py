@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PAGE = 500
 WATCH_S = 300.0
 """How long a watch is asked to last at least; up to twice as long, so that they don't all end at once."""
+OUTAGE = 3
+"""Cut off so many times in a row before it answered, a server is gone; one that refuses, or is silent, is at once."""
 STOOD_S = 0.5
 """A watch that has stood for so long was worth asking for, whatever became of it."""
 SILENCE_S = 150.0
@@ -153,6 +155,8 @@ class Watching(Generic[T, V]):
         self._line = bytearray()
         self._opened_s: float | None = None
         """When the server took the watch that is under way."""
+        self._unreached = 0
+        """How often in a row the server could not be asked at all."""
 
     # -- what to ask -------------------------------------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class Watching(Generic[T, V]):
 
     def opened(self, now: float) -> None:
         """The server has taken the watch."""
-        self._opened_s = now
+        self._opened_s, self._unreached = now, 0
 
     def page(self, body: bytes) -> list[Changed[V]]:
         """A page of a list; what changed, once it is the last one. ValueError, if it is none."""
@@ -227,7 +231,9 @@ class Watching(Generic[T, V]):
             self.backoff.well()
         if not isinstance(error, ApiError):
             self._continue = ""
-            if self._opened_s is None or isinstance(error, ValueError):
+            if self._opened_s is None:
+                self._unreached += OUTAGE if isinstance(error, ConnectionRefusedError | TimeoutError) else 1
+            if self._unreached >= OUTAGE or isinstance(error, ValueError):
                 self._version = ""
             return self.backoff.failed()
         if error.code in NO_STREAMING and self._streams and not self._version:

@@ -12,7 +12,7 @@ from cluster.backoff import Backoff
 from cluster.client import ApiError
 from cluster.gathering import Gathering
 from cluster.resources import Key, Service
-from cluster.watching import LINE_AT_MOST, Changed, Watching
+from cluster.watching import LINE_AT_MOST, OUTAGE, Changed, Watching
 
 WEB = Key("shop", "web")
 
@@ -193,12 +193,20 @@ class TestWatching:
         assert one.failed(ConnectionResetError(), 1) <= 0.2
         assert one.next_request().query["resourceVersion"] == "10"
 
-    def test_after_an_outage_all_is_listed_again(self) -> None:
+    def test_a_few_cuts_before_the_answer_are_no_outage_and_many_are(self) -> None:
+        one = listed(service("a", 3))
+        for _ in range(OUTAGE):
+            assert one.next_request().query["resourceVersion"] == "10"
+            one.failed(ConnectionResetError(), 100)
+        assert "sendInitialEvents" in one.next_request().query
+
+    @pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError])
+    def test_after_an_outage_all_is_listed_again(self, error: type[OSError]) -> None:
         """The store may have been put back to an older state, whose versions are not those we know."""
         one = listed(service("a", 3))
         one.failed(ConnectionResetError(), 100)
         one.next_request()
-        one.failed(ConnectionRefusedError(), 101)
+        one.failed(error(), 101)
         assert "sendInitialEvents" in one.next_request().query
         assert one.complete
         assert len(one.objects) == 1
