@@ -67,6 +67,9 @@ class Inside:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await self._loop.shutdown_asyncgens()
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()  # TLS would first have its peer agree to close, and it may be dead or stalled
+            await asyncio.sleep(0)
 
         self.do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
