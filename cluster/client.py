@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cluster.resources import Struct
+from cluster.refusal import MESSAGE_AT_MOST, ApiError, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from cluster.kinds import Kind
+
+__all__ = ["APPLY_PATCH", "JSON", "MERGE_PATCH", "REQUEST_S", "ApiError", "Client"]
 
 REQUEST_S = 10.0
 CONNECT_S = 5.0
@@ -36,49 +38,11 @@ KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_TIMES = 10, 5, 3
 ANEW_EVERY_S = 5.0
 FORMER_AT_MOST = 1
 """Sessions of a former identity: what is under way by them, watches above all, may end."""
-MESSAGE_AT_MOST = 500
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """JSON is YAML."""
-
-
-class Status(Struct, frozen=True):
-    """`metav1.Status`: why a request was refused."""
-
-    message: str = ""
-    reason: str = ""
-    code: int = 0
-
-
-class ApiError(Exception):
-    """What the API server refused, and why."""
-
-    def __init__(self, asked: str, code: int, reason: str = "", message: str = "", retry_after_s: float = 0.0) -> None:
-        """`asked`: the verb, the resource and what it is called, as in `patch services/status shop/web`."""
-        self.asked, self.code, self.reason, self.message = asked, code, reason, message
-        self.retry_after_s = retry_after_s
-        super().__init__(str(self))
-
-    def __str__(self) -> str:
-        said = self.message if len(self.message) <= MESSAGE_AT_MOST else self.message[:MESSAGE_AT_MOST] + "…"
-        return f"{self.asked}: {' '.join(filter(None, (str(self.code), self.reason)))}{': ' if said else ''}{said}"
-
-    @property
-    def conflict(self) -> bool:
-        """The object has changed since it was read, or is there already."""
-        return self.code == 409
-
-    @property
-    def absent(self) -> bool:
-        """There is no such object."""
-        return self.code == 404
-
-    @property
-    def expired(self) -> bool:
-        """What was asked for is too old, or newer than the server knows: everything has to be listed again."""
-        return self.code == 410 or "large resource version" in self.message.lower()
 
 
 class Client:

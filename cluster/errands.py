@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cluster.backoff import Backoff
-from cluster.client import ApiError
+from cluster.refusal import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from cluster import kinds
-from cluster.client import ApiError
+from cluster.refusal import ApiError
 
 if TYPE_CHECKING:
     from cluster.client import Client

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cluster import kinds
-from cluster.client import ApiError
+from cluster.refusal import ApiError
 from cluster.resources import Key, Metadata, Struct
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cluster import kinds
-from cluster.client import MERGE_PATCH, ApiError
+from cluster.client import MERGE_PATCH
 from cluster.errands import IN_FLIGHT, Errands
+from cluster.refusal import ApiError
 from cluster.resources import ALLOCATED_FROM, Service
 
 if TYPE_CHECKING:

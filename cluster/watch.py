@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cluster.client import ApiError
+from cluster.refusal import ApiError
 from cluster.watching import SILENCE_S, Changed, Watching
 
 if TYPE_CHECKING:

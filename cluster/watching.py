@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from cluster.backoff import Backoff
-from cluster.client import ApiError, Status
+from cluster.refusal import ApiError, Status
 from cluster.resources import Key, Object, Struct
 
 if TYPE_CHECKING:

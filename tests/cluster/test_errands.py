@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from cluster.client import ApiError
 from cluster.errands import Errands
+from cluster.refusal import ApiError
 from tests.arpfast.virtual import passing, virtually
 
 if TYPE_CHECKING:

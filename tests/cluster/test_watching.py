@@ -9,8 +9,8 @@ import pytest
 
 from cluster import kinds
 from cluster.backoff import Backoff
-from cluster.client import ApiError
 from cluster.gathering import Gathering
+from cluster.refusal import ApiError
 from cluster.resources import Key, Service
 from cluster.watching import LINE_AT_MOST, OUTAGE, Changed, Watching
 
