@@ -15,6 +15,7 @@ import socket
 import time
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -86,6 +87,7 @@ class Client:
             if self._kubeconfig is None:
                 config.load_incluster_config(client_configuration=configuration)
             else:
+                _check_readable(self._kubeconfig)
                 await config.load_kube_config(
                     self._kubeconfig, client_configuration=configuration, persist_config=False
                 )
@@ -220,6 +222,12 @@ _METHODS = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
+
+
+def _check_readable(path: str) -> None:
+    """OSError, if it is not: the official client takes a file that is not there for an empty one."""
+    with Path(path).open("rb"):
+        pass
 
 
 def _error(asked: str, code: int, headers: Mapping[str, str], body: bytes) -> ApiError:

@@ -42,7 +42,7 @@ class Kind(Generic[T_co]):
             parts.append(name)
         if subresource:
             parts.append(subresource)
-        return quote("/".join(parts))
+        return "/".join(quote(part, safe="") for part in parts)
 
 
 METALLB = "metallb.io"
