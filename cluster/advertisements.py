@@ -105,7 +105,7 @@ def parse_bgp_advertisements(
             findings.add("spec.localPref", spec.local_pref, "0 to 4294967295")
         parsed[name], keys[name] = advertisement, written.key
         problems += findings.problems
-    return tuple(parsed.values()), problems + _conflicts(parsed, keys, pools)
+    return tuple(parsed.values()), problems + _conflicts(parsed, keys, pools, any_nodes=bool(nodes))
 
 
 def _check_name(findings: Findings, name: str, parsed: Mapping[str, object]) -> None:
@@ -167,14 +167,20 @@ def shortest_prefix(span: Span) -> int:
 
 
 def _conflicts(
-    advertisements: Mapping[str, BGPAdvertisement], keys: Mapping[str, Key], pools: Mapping[str, Pool]
+    advertisements: Mapping[str, BGPAdvertisement],
+    keys: Mapping[str, Key],
+    pools: Mapping[str, Pool],
+    *,
+    any_nodes: bool,
 ) -> list[Problem]:
-    """Two that would give one prefix two preferences, in one pool, to one peer, from one node."""
+    """Two that would give one prefix two preferences, in one pool, to one peer, from one node: from any, where no node
+    is known yet.
+    """
     problems = []
     for one, other in combinations(advertisements.values(), 2):
         if one.local_pref == other.local_pref or one.service_selectors or other.service_selectors:
             continue
-        if not one.nodes & other.nodes:
+        if any_nodes and not one.nodes & other.nodes:
             continue
         if one.peers is not None and other.peers is not None and not one.peers & other.peers:
             continue

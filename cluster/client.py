@@ -83,6 +83,8 @@ class Client:
         from kubernetes.aio.client.rest import RESTClientObject  # noqa: PLC0415
 
         configuration = official.Configuration()
+        # Python 3.13 would refuse certificates of authorities that name no key identifier, as older clusters have.
+        configuration.disable_strict_ssl_verification = True
         try:
             if self._kubeconfig is None:
                 config.load_incluster_config(client_configuration=configuration)

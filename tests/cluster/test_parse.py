@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cluster.config import Config
+from cluster.custom import Objects
+from cluster.parse import parse
 from tests.cluster.configuring import bfd, bgp, community, l2, parsed, peer, pool
 
 GOOD = (
@@ -68,6 +70,16 @@ def test_advertisements_are_resolved_by_the_pools_in_force() -> None:
     good = parsed(*GOOD).config
     config, _ = parsed(*GOOD, KINDS["pools"], l2("b", ipAddressPools=["b"]), last=good)
     assert [sorted(each.pools) for each in config.l2_advertisements] == [["a"], []]
+
+
+def test_where_no_node_is_known_any_two_may_meet_on_one() -> None:
+    objects = Objects(
+        pools=(pool("a", "192.0.2.0/24"),),
+        bgp_advertisements=(bgp("a", localPref=1), bgp("b", localPref=2)),
+        peers=(peer("a"), peer("b")),
+    )
+    _, problems = parse(objects, {}, {}, {})
+    assert [problem.field for problem in problems] == ["spec.localPref", "spec.peerAddress"]
 
 
 def test_equal_objects_make_an_equal_configuration() -> None:
