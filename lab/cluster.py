@@ -4,9 +4,10 @@
                                             | | |
         control -------------- management --+-+-+            10.98.1.<node>, fd98::1:<node>
 
-A node's Pods have addresses of 10.97.<node>.0/24 and fd97:0:0:<node>::/64, local to its host, and the nodes reach one
-another's over the management network: cutting a node off the switch leaves its Pods and the API server reachable. What
-kube-proxy makes of a Service, and that it hides the client's address from another node's Pod, is all real.
+The cluster knows a node by its addresses on the switch, 192.0.2.<10 + node> and 2001:db8::<10 + node>, where it is a
+client's and its fellows' neighbour. Its Pods have addresses of 10.97.<node>.0/24 and fd97:0:0:<node>::/64, local to its
+host, and these are reached, as the API server is, over the management network: cutting a node off the switch takes
+neither away. What kube-proxy makes of a Service, and that it hides the client from another node's Pod, is all real.
 
 No Pod is scheduled and no kubelet runs: Node and Pod objects are made here, with the status that a kubelet would give.
 `clean` of the control plane deletes them; the hosts go with their lab, which may be another than the control plane's.
@@ -68,7 +69,12 @@ class Node:
 
     @property
     def addresses(self) -> tuple[str, str]:
-        """Its own, on the management network, by which it is known to the cluster."""
+        """Its own, on the switch, by which it is known to the cluster."""
+        return f"192.0.2.{10 + self.place}", f"2001:db8::{10 + self.place}"
+
+    @property
+    def mgmt_addresses(self) -> tuple[str, str]:
+        """Those on the management network."""
         return f"10.98.1.{self.place}", f"fd98::1:{self.place}"
 
     @property
@@ -139,7 +145,7 @@ class Cluster:
     def _route_to(self, node: Node) -> None:
         """Let everybody on the management network reach its Pods."""
         for host in (*(other.host for other in self.nodes if other is not node), self.control.host):
-            for prefix, via in zip(node.pod_ranges, node.addresses, strict=True):
+            for prefix, via in zip(node.pod_ranges, node.mgmt_addresses, strict=True):
                 family = socket.AF_INET6 if ":" in via else socket.AF_INET
                 host.netlink("route", "replace", family=family, dst=prefix, gateway=via)
 

@@ -82,7 +82,7 @@ def test_tcp_and_udp_reach_a_backend_through_a_balancers_address(lab: Lab, contr
         for protocol in PROTOCOLS:
             answer = cluster.wait_answer(address, protocol=protocol)
             assert answer.node == "b"
-            assert answer.asker in cluster.node("a").addresses  # kube-proxy hides the client from another node
+            assert answer.asker in cluster.node("a").mgmt_addresses  # kube-proxy hides the client from another node
     cluster.api.patch("services", "web", {"spec": {"externalTrafficPolicy": "Local"}})
     cluster.pod("web-a", cluster.node("a"))
     for address, asker in zip(ADDRESSES, ("198.51.100.2", "2001:db8:1::2"), strict=True):
