@@ -63,5 +63,7 @@ def is_written(service: Service, assignment: Assignment | None) -> bool:
 def deprecated_annotations(service: Service) -> list[str]:
     """Annotations by their old names that the Service is still read by."""
     annotations = service.metadata.annotations
-    old = {name: OLD_PREFIX + name.partition("/")[2] for name in (ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP)}
-    return [text for name, text in old.items() if text in annotations and name not in annotations]
+    return [old for old, name in _DEPRECATED.items() if old in annotations and name not in annotations]
+
+
+_DEPRECATED = {OLD_PREFIX + name.partition("/")[2]: name for name in (ADDRESS_POOL, LOAD_BALANCER_IPS, ALLOW_SHARED_IP)}

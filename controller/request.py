@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, service: Service) -> Request:
         """Read it. Never raises."""
         spec = service.spec
-        families = families_of(read(cluster_ips(service)))
+        families = _distinct([6 if ":" in text else 4 for text in cluster_ips(service)])
         addresses, fault = _wanted(service, families)
         key = service.annotation(ALLOW_SHARED_IP)
         return cls(
@@ -80,8 +80,11 @@ def read(texts: tuple[str, ...]) -> tuple[Address, ...]:
 
 def families_of(addresses: tuple[Address, ...]) -> Families:
     """Which families they are of; none if there are two of one, or more than two, or none at all."""
-    versions = sorted(address.version for address in addresses)
-    return tuple(versions) if len(set(versions)) == len(versions) else ()
+    return _distinct([address.version for address in addresses])
+
+
+def _distinct(versions: list[Version]) -> Families:
+    return tuple(sorted(versions)) if len(set(versions)) == len(versions) else ()
 
 
 def _choices(service: Service, families: Families) -> tuple[Families, ...]:

@@ -131,10 +131,12 @@ class Cluster:
         self._take_turns()
 
     def restart(self) -> None:
-        """Another process, which knows nothing but what the statuses say: assigned Services first."""
+        """Another process, which knows nothing but what the statuses say."""
         self.allocator = Allocator(**self.settings)
         self.allocator.set_pools({one.name: one for one in self.pools})
-        for key in sorted(self.services, key=lambda key: -len(self.addresses(*reversed(key)))):
+        for one in self.services.values():
+            self.allocator.adopt(one, self.now_s)
+        for key in self.services:
             self.converge(key)
         self._take_turns()
 

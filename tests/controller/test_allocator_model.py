@@ -230,4 +230,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+TestModel.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
