@@ -8,7 +8,8 @@ Of Services that come together, all adopt first what their status says, so that 
 those decide whose pool has changed, then those that wait for what came free, then those that are new, the oldest first.
 
 The watch may lag behind our own writes. Until it tells of a Service a version as late as the one that the API server
-answered with, that answer is what is decided upon.
+answered with, that answer is what is decided upon. If it tells of a version that is older than the one before, the
+API server's store was put back, as from a backup: all that was decided since is forgotten, as by a restart.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Reconciling:
 
     def __init__(
         self,
-        allocator: Allocator,
+        allocator: Callable[[], Allocator],
         tell: Telling,
         *,
         clock: Callable[[], float] = time.monotonic,
         took: Callable[[float], None] = lambda _s: None,
     ) -> None:
         """Nothing is known yet. `took` hears how long each Service was without an address that now has one written."""
-        self.allocator = allocator
+        self._begin, self.allocator = allocator, allocator()
         self._tell, self._clock, self._took = tell, clock, took
         self._world: World | None = None
         self._newer: dict[Key, Service] = {}
@@ -77,13 +78,18 @@ class Reconciling:
 
     def take(self, world: World, change: Change) -> None:
         """The cluster is this now, of which `change` is new. At first, `change` has to be everything."""
-        first, self._world = self._world is None, world
+        before, self._world = self._world, world
+        changed = change.services
+        if before is not None and any(_went_back(before.services.get(key), world.services.get(key)) for key in changed):
+            changed = frozenset((*before.services, *world.services))
+            self.allocator, before = self._begin(), None
+            self._newer.clear()
         affected: list[Key] = []
-        if change.config or first:
+        if change.config or before is None:
             affected = self.allocator.set_pools(world.config.pools)
             self._changed_pools |= dict.fromkeys(world.config.pools)
         arrived = []
-        for key in change.services:
+        for key in changed:
             service = self._latest(key)
             if service is None:
                 self._forget(key)
@@ -185,6 +191,10 @@ class Reconciling:
 def _seniority(service: Service) -> tuple[bool, str, Key]:
     """Who has an address is first, then who is oldest."""
     return not service.status.load_balancer.ingress, service.metadata.creation_timestamp, service.key
+
+
+def _went_back(before: Service | None, after: Service | None) -> bool:
+    return before is not None and after is not None and _version(after) < _version(before)
 
 
 def _version(service: Service) -> int:

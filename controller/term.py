@@ -8,6 +8,7 @@ lead still, and may not take longer than that.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cluster.client import REQUEST_S, Client
@@ -63,9 +64,8 @@ class Term:
         """Nothing is known yet."""
         fenced = Fenced(client, tenure)
         self._events, self._log, self._namespace = events, log, settings.namespace
-        self.reconciling = Reconciling(
-            Allocator(cool_down_s=settings.cool_down_s, balanced=settings.balance_pools), self, took=took
-        )
+        allocator = partial(Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools)
+        self.reconciling = Reconciling(allocator, self, took=took)
         self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
         self.pool_statuses = PoolStatuses(fenced, log=log)
 

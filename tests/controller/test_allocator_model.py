@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 SPANS = ["192.0.2.0/31", "192.0.2.254-192.0.3.1", "192.0.2.8/32", "2001:db8::/127", "2001:db8::8/128"]
 ADDRESSES = ["192.0.2.0", "192.0.2.255", "192.0.2.8", "2001:db8::1", "192.0.2.1,2001:db8::", "203.0.113.1"]
-NAMES, NAMESPACES, POOLS = ["a", "b", "c", "d", "e", "f"], ["shop", "ops"], ["one", "two", "three"]
+NAMES, NAMESPACES, POOLS = [*"abcdefgh"], ["shop", "ops"], ["one", "two", "three"]
 WEB = {"app": "web"}
 
 
 @st.composite
 def pools_of_one_cluster(draw: st.DrawFn) -> list[Pool]:
-    owners = draw(st.lists(st.sampled_from([*POOLS, ""]), min_size=len(SPANS), max_size=len(SPANS)))
+    owners = draw(st.lists(st.sampled_from(POOLS), min_size=len(SPANS), max_size=len(SPANS)))
     made = []
     for name in POOLS:
         spans = [span for span, owner in zip(SPANS, owners, strict=True) if owner == name]
         if spans:
             pinned = draw(st.booleans())
             limits: dict[str, Any] = {
-                "namespaces": draw(st.sampled_from([None, None, frozenset({"shop"}), frozenset()])),
-                "service_selectors": draw(st.sampled_from([(), (), (Selector(WEB),)])),
+                "namespaces": draw(st.sampled_from([None, None, None, frozenset({"shop"}), frozenset()])),
+                "service_selectors": draw(st.sampled_from([(), (), (), (Selector(WEB),)])),
                 "priority": draw(st.sampled_from([0, 1, 2])),
             }
             made.append(
@@ -49,7 +49,7 @@ def pools_of_one_cluster(draw: st.DrawFn) -> list[Pool]:
                     name,
                     *draw(st.permutations(spans)),
                     pinned=pinned,
-                    auto_assign=draw(st.sampled_from([True, True, False])),
+                    auto_assign=draw(st.sampled_from([True, True, True, False])),
                     avoid_buggy_ips=draw(st.booleans()),
                     **(limits if pinned else {}),
                 )
@@ -59,15 +59,15 @@ def pools_of_one_cluster(draw: st.DrawFn) -> list[Pool]:
 
 SERVICES = st.fixed_dictionaries(
     {
-        "families": st.sampled_from([(4,), (4,), (6,), (4, 6), (6, 4)]),
+        "families": st.sampled_from([(4,), (4,), (4,), (6,), (4, 6), (6, 4)]),
         "policy": st.sampled_from(["", PREFER, REQUIRE]),
-        "pool": st.sampled_from([None, None, None, *POOLS]),
-        "ips": st.sampled_from([None] * 6 + ADDRESSES),
-        "share": st.sampled_from([None, "k", "k", "l"]),
-        "ports": st.sets(st.sampled_from([("TCP", 80), ("UDP", 80), ("TCP", 443)]), min_size=1),
+        "pool": st.sampled_from([None] * 9 + POOLS),
+        "ips": st.sampled_from([None] * 12 + ADDRESSES),
+        "share": st.sampled_from([None, "k", "k", "k", "l"]),
+        "ports": st.sets(st.sampled_from([("TCP", 80), ("UDP", 80), ("TCP", 443)]), min_size=1, max_size=2),
         "labels": st.sampled_from([{}, WEB]),
-        "local": st.sampled_from([None, None, WEB]),
-        "type": st.sampled_from(["LoadBalancer"] * 5 + ["ClusterIP"]),
+        "local": st.sampled_from([None, None, None, WEB]),
+        "type": st.sampled_from(["LoadBalancer"] * 9 + ["ClusterIP"]),
     }
 )
 

@@ -37,7 +37,7 @@ class Api:
     def lead(self) -> None:
         """Another leader, which knows nothing."""
         self.wishes = {}
-        self.reconciling = Reconciling(Allocator(), self, clock=lambda: self.now_s, took=self.took.append)
+        self.reconciling = Reconciling(Allocator, self, clock=lambda: self.now_s, took=self.took.append)
 
     # -- what the loop tells -----------------------------------------------------------------------------------------
 
@@ -123,6 +123,7 @@ def test_a_watch_that_lags_undoes_nothing() -> None:
     api.tell(WEB, world=before)
     assert not api.wishes
     api.store(service("web", ips="192.0.2.3", has=("192.0.2.0",), of="a"))
+    before = api.world()
     api.tell(WEB)
     api.carry_out()
     api.tell(WEB, world=before)
@@ -220,6 +221,27 @@ def test_a_pool_that_goes() -> None:
         "ClearAssignment",
         "AllocationFailed",
     ]
+
+
+def test_a_store_that_was_put_back() -> None:
+    """What its statuses say is so again, also where an address was given to another Service since."""
+    api = Api(A)
+    api.start()
+    api.store(service("old"), service("new"))
+    api.tell(service("old").key)
+    api.carry_out()
+    backup, version = dict(api.services), api.version
+    del api.services[service("old").key]
+    api.tell(service("old").key)
+    api.store(service("new", labels={"app": "web"}))
+    api.tell(service("new").key)
+    api.carry_out()
+    assert api.addresses() == {"new": ("192.0.2.0",)}
+    api.tell(*api.services)
+    api.services, api.version = backup, version
+    api.tell(*api.services)
+    api.carry_out()
+    assert api.addresses() == {"old": ("192.0.2.0",), "new": ("192.0.2.1",)}
 
 
 def test_a_service_that_went_is_written_to_no_more() -> None:

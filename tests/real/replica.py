@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lab.control_plane import ControlPlane
     from lab.process import Process
 
+LONG_S = 60.0
+"""Python and the official client take their time to start on a busy machine."""
 _PORTS = count(9201)
 
 
@@ -42,12 +44,14 @@ class Replica:
 
     def wait_ready(self) -> Replica:
         """Until it says so."""
-        wait_until(lambda: self.get("/readyz")[0] == http.client.OK, what=f"replica {self.name} to be ready")
+        wait_until(lambda: self.get("/readyz")[0] == http.client.OK, LONG_S, what=f"replica {self.name} to be ready")
         return self
 
     def wait_lead(self) -> Replica:
         """Until it gives addresses."""
-        wait_until(lambda: self.number("arpfast_controller_leads_bool") == 1, what=f"replica {self.name} to lead")
+        wait_until(
+            lambda: self.number("arpfast_controller_leads_bool") == 1, LONG_S, what=f"replica {self.name} to lead"
+        )
         return self
 
     def get(self, path: str) -> tuple[int, str]:
@@ -115,4 +119,4 @@ def addresses(control: ControlPlane) -> dict[str, tuple[str, ...]]:
 
 def wait_addresses(control: ControlPlane, **expected: tuple[str, ...]) -> None:
     """Until these Services, and no others, have these addresses."""
-    wait_until(lambda: addresses(control) == expected, what=f"addresses to be {expected}")
+    wait_until(lambda: addresses(control) == expected, LONG_S, every_ms=20, what=f"addresses to be {expected}")
