@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from arpfast.spans import address_of
 from cluster.resources import Key
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 SPANS = ["192.0.2.0/31", "192.0.2.254-192.0.3.1", "192.0.2.8/32", "2001:db8::/127", "2001:db8::8/128"]
 ADDRESSES = ["192.0.2.0", "192.0.2.255", "192.0.2.8", "2001:db8::1", "192.0.2.1,2001:db8::", "203.0.113.1"]
-NAMES, NAMESPACES, POOLS = [*"abcdefgh"], ["shop", "ops"], ["one", "two", "three"]
+POOLS = ["one", "two", "three"]
+KEYS = [*(Key("shop", name) for name in "abcdef"), Key("ops", "g"), Key("ops", "h")]
 WEB = {"app": "web"}
 
 
@@ -82,10 +83,10 @@ class Model(RuleBasedStateMachine):
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(NAMES), namespace=st.sampled_from(NAMESPACES), fields=SERVICES)
-    def apply(self, name: str, namespace: str, fields: dict[str, Any]) -> None:
+    @rule(key=st.sampled_from(KEYS), fields=SERVICES)
+    def apply(self, key: Key, fields: dict[str, Any]) -> None:
         self.cluster.now_s += 1.0
-        one = service(name, namespace=namespace, **fields)
+        one = service(key.name, namespace=key.namespace, **fields)
         fresh = one.key not in self.cluster.services
         expected = self.scanned(one) if fresh else None
         before = self.kept_without(one.key)
@@ -95,12 +96,13 @@ class Model(RuleBasedStateMachine):
             got = self.held().get(one.key)
             assert (None if got is None else got[1]) == expected
 
-    @rule(name=st.sampled_from(NAMES), namespace=st.sampled_from(NAMESPACES))
-    def delete(self, name: str, namespace: str) -> None:
-        if Key(namespace, name) in self.cluster.services:
-            before = self.kept_without(Key(namespace, name))
-            self.cluster.delete(name, namespace)
-            self.assert_kept(before)
+    @precondition(lambda self: self.cluster.services)
+    @rule(which=st.integers(0, len(KEYS) - 1))
+    def delete(self, which: int) -> None:
+        key = [*self.cluster.services][which % len(self.cluster.services)]
+        before = self.kept_without(key)
+        self.cluster.delete(key.name, key.namespace)
+        self.assert_kept(before)
 
     @rule(pools=pools_of_one_cluster())
     def change_pools(self, pools: list[Pool]) -> None:
