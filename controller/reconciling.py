@@ -15,18 +15,24 @@ API server's store was put back, as from a backup: all that was decided since is
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cluster.status import PoolCounts
 from controller.outcome import is_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cluster.resources import Key, Service
     from cluster.world import Change, World
     from controller.allocator import Allocator
     from controller.outcome import Assignment, Note
+
+
+STEP = 100
+"""So many decisions take some milliseconds."""
+
+T = TypeVar("T")
 
 
 class Telling(Protocol):
@@ -65,19 +71,20 @@ class Reconciling:
         self._without_since_s: dict[Key, float] = {}
         self._changed_pools: dict[str, None] = {}
         self._counted: dict[str, PoolCounts] = {}
+        self._taking = False
+        self._heard_of: dict[Key, None] = {}
+        self.loaded = False
+        """All that there was at first has been decided upon."""
         self.decisions = self.refusals = 0
-
-    @property
-    def loaded(self) -> bool:
-        """Whether all that there was at first has been decided upon."""
-        return self._world is not None
 
     def oldest_wait_s(self) -> float:
         """For how long that Service has been without an address that has been without for longest."""
         return self._clock() - min(self._without_since_s.values(), default=self._clock())
 
-    def take(self, world: World, change: Change) -> None:
-        """The cluster is this now, of which `change` is new. At first, `change` has to be everything."""
+    def take(self, world: World, change: Change) -> Iterator[None]:
+        """The cluster is this now, of which `change` is new; at first, that has to be everything. Goes through it in
+        steps of a few milliseconds, between which others may have the processor; the next change only after the last.
+        """
         before, self._world = self._world, world
         changed = change.services
         if before is not None and any(_went_back(before.services.get(key), world.services.get(key)) for key in changed):
@@ -88,6 +95,7 @@ class Reconciling:
         if change.config or before is None:
             affected = self.allocator.set_pools(world.config.pools)
             self._changed_pools |= dict.fromkeys(world.config.pools)
+        self._taking = True
         arrived = []
         for key in changed:
             service = self._latest(key)
@@ -96,11 +104,20 @@ class Reconciling:
             else:
                 arrived.append(service)
         arrived.sort(key=_seniority)
-        for service in arrived:
-            self.allocator.adopt(service, self._clock())
-        self._decide(affected)
-        self._decide(service.key for service in arrived)
-        self._count()
+        for some in _steps(arrived):
+            for service in some:
+                self.allocator.adopt(service, self._clock())
+            yield
+        for keys in (affected, [service.key for service in arrived]):
+            for few in _steps(keys):
+                for key in few:
+                    self._converge(key)
+                yield
+            self._take_turns()
+        self._taking = False
+        meanwhile, self._heard_of = self._heard_of, {}
+        self._decide(meanwhile)
+        self.loaded = True
 
     def written(self, service: Service) -> None:
         """What was told to be written is, and this is the Service with it."""
@@ -119,15 +136,22 @@ class Reconciling:
 
     def _heard(self, service: Service) -> None:
         key = service.key
-        if self._world is not None and key in self._world.services:
-            self._newer[key] = service
+        if self._world is None or key not in self._world.services:
+            return
+        self._newer[key] = service
+        if self._taking:  # not before all that arrived has been adopted
+            self._heard_of[key] = None
+        else:
             self._decide([key])
-            self._count()
 
     def _decide(self, keys: Iterable[Key]) -> None:
         """Upon these, and then upon those who waited for what came free."""
         for key in keys:
             self._converge(key)
+        self._take_turns()
+        self._count()
+
+    def _take_turns(self) -> None:
         for key in self.allocator.turns():
             self._converge(key)
 
@@ -191,6 +215,10 @@ class Reconciling:
 def _seniority(service: Service) -> tuple[bool, str, Key]:
     """Who has an address is first, then who is oldest."""
     return not service.status.load_balancer.ingress, service.metadata.creation_timestamp, service.key
+
+
+def _steps(things: list[T]) -> Iterator[list[T]]:
+    return (things[at : at + STEP] for at in range(0, len(things), STEP))
 
 
 def _went_back(before: Service | None, after: Service | None) -> bool:

@@ -155,7 +155,10 @@ class Controller:
             self._fail("a part of the controller ended", error)
 
     def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._fail(context["message"], context.get("exception"))
+        if "handle" in context:  # a callback of ours
+            self._fail(context["message"], context.get("exception"))
+        else:
+            self._log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
 
     def _fail(self, what: str, error: BaseException | None) -> None:
         """Nothing that is known can be trusted now: begin anew."""

@@ -64,20 +64,33 @@ class Term:
         """Nothing is known yet."""
         fenced = Fenced(client, tenure)
         self._events, self._log, self._namespace = events, log, settings.namespace
+        self._news: tuple[World, Change] | None = None
+        self._told = asyncio.Event()
         allocator = partial(Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools)
         self.reconciling = Reconciling(allocator, self, took=took)
         self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
         self.pool_statuses = PoolStatuses(fenced, log=log)
 
     def take(self, world: World, change: Change) -> None:
-        """The cluster is this now."""
-        self.reconciling.take(world, change)
+        """The cluster is this now. Never waits."""
+        self._news = world, (self._news[1] | change if self._news else change)
+        self._told.set()
 
     async def run(self) -> None:
-        """Tell the API server what is decided, until cancelled."""
+        """Decide, and tell the API server what is decided, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.statuses.run())
             tasks.create_task(self.pool_statuses.run())
+            tasks.create_task(self._reconcile())
+
+    async def _reconcile(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            news, self._news = self._news, None
+            if news is not None:
+                for _ in self.reconciling.take(*news):
+                    await asyncio.sleep(0)  # the Lease's turn, and the health check's
 
     # -- what is told (`reconciling.Telling`) ------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import msgspec
 from cluster.config import Config
 from cluster.world import Change, World
 from controller.allocator import Allocator
-from controller.reconciling import Reconciling
+from controller.reconciling import STEP, Reconciling
 from tests.controller.cluster import pool, service, written
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Api:
 
     def tell(self, *keys: Key, config: bool = False, world: World | None = None) -> None:
         """The watch tells of these."""
-        self.reconciling.take(world or self.world(), Change(frozenset(keys), config=config))
+        list(self.reconciling.take(world or self.world(), Change(frozenset(keys), config=config)))
 
     def world(self) -> World:
         return World(services=dict(self.services), serving={}, nodes={}, config=self.config)
@@ -257,6 +257,27 @@ def test_a_service_that_went_is_written_to_no_more() -> None:
     api.tell(DNS)
     api.carry_out()
     assert api.addresses() == {"dns": ("192.0.2.0",)}
+
+
+def test_what_is_heard_between_two_steps_waits() -> None:
+    """A Service that wants an address does not get one that another has which has not been adopted yet."""
+    api = Api(pool("a", "192.0.2.0/24"))
+    api.start()
+    api.store(service("web"))
+    api.tell(WEB)
+    many = [service(f"s{number:03}", has=(f"192.0.2.{number}",), of="a") for number in range(1, STEP + 2)]
+    api.store(service("web", ips=f"192.0.2.{STEP + 1}"), *many)
+    steps = api.reconciling.take(api.world(), Change(frozenset(one.key for one in many)))
+    next(steps)
+    api.reconciling.stale(WEB, api.services[WEB])
+    for _ in steps:
+        pass
+    api.carry_out()
+    assert api.addresses() == {"web": ()} | {one.metadata.name: one_has(one) for one in many}
+
+
+def one_has(one: Service) -> tuple[str, ...]:
+    return tuple(each.ip for each in one.status.load_balancer.ingress)
 
 
 def test_one_change_is_one_decision() -> None:
