@@ -21,7 +21,7 @@ import msgspec
 
 from controller.inventory import Inventory, rank
 from controller.outcome import ONCE, Assignment, Note, Outcome, deprecated_annotations, is_written
-from controller.request import Request, cluster_ips, families_of, named, read
+from controller.request import Request, cluster_ips, families_of, named, read, shown
 from controller.waiting import Room, This, Vacancy, Waiting
 
 if TYPE_CHECKING:
@@ -182,13 +182,14 @@ class Allocator:
         return kept, [note] if note else []
 
     def _kept(self, request: Request, has: tuple[Address, ...]) -> tuple[Assignment | None, Note | None]:
-        """Whether a Service may have what it has, and what is to be said if not."""
-        families, pool = families_of(has), self.inventory.pool_of(has)
-        if not families:
+        """What a Service may go on having of what it has, and what is to be said if it may not."""
+        if not families_of(has):
             reason = f"expected ingress addresses of different families, not {_listed(has)}"
             return None, Note("Warning", "nolbIPsIPFamily", reason)
-        if families != request.families and not (request.prefers_dual_stack and len(families) == 1):
+        has = tuple(address for address in has if address.version in request.families)
+        if not has:
             return None, None
+        pool = self.inventory.pool_of(has)
         refusal = self.inventory.refusal(request, pool, has)
         if refusal is not None:
             return None, Note("Normal", "ClearAssignment", f"{_listed(has)} cannot be kept: {refusal}")
@@ -212,7 +213,9 @@ class Allocator:
             raise Refused(request.fault)
         pool = self.inventory.pool_of(request.addresses)
         if pool is not None and request.pool not in ("", pool):
-            reason = f"expected an address of pool {request.pool}, as is asked for, not {_listed(request.addresses)}"
+            reason = (
+                f"expected an address of pool {shown(request.pool)}, as is asked for, not {_listed(request.addresses)}"
+            )
             raise Refused(f"{reason} of pool {pool}")
         refusal = self.inventory.refusal(request, pool, request.addresses)
         if pool is None or refusal is not None:
@@ -243,7 +246,7 @@ class Allocator:
         pools = self.inventory.pools
         if request.pool:
             if request.pool not in pools:
-                raise Refused(f"there is no pool {request.pool}")
+                raise Refused(f"there is no pool {shown(request.pool)}")
             if not pools[request.pool].admits(request.key.namespace, request.labels):
                 raise Refused(f"pool {request.pool} does not admit it, by its serviceAllocation")
             return [[pools[request.pool]]]
@@ -254,14 +257,16 @@ class Allocator:
         return [[pool for pool in admitting if pool.pinned is pinned] for pinned in (True, False)]
 
     def _complete(self, request: Request, kept: Assignment, notes: list[Note], now_s: float) -> Decision:
-        """Add the address that a Service makes do without, if its pool has one now."""
+        """Add the address that a Service lacks, of the same pool; without one, look elsewhere or make do."""
         wishes = self._missing(request, kept)
         if wishes is None:
             return Outcome(kept, tuple(notes)), None
         families = _families_missing(request, kept)
-        added = [
-            found for found in self.inventory.next(kept.pool, families, request, now_s).values() if found is not None
-        ]
+        found = self.inventory.next(kept.pool, families, request, now_s)
+        added = [address for address in found.values() if address is not None]
+        if not added and not request.prefers_dual_stack:
+            self._release(request.key, now_s)
+            return self._give(request, notes, now_s)
         if not added:
             reason = f"pool {kept.pool} has no {named(families)} left to add to {_listed(kept.addresses)}"
             notes.append(Note("Normal", "AdditionalAssignFailed", reason))

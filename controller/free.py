@@ -75,13 +75,6 @@ class Free:
         self._size = size
         self._taken: list[int] = []
 
-    def __len__(self) -> int:
-        """How many are free; of more than 2**63 - 1, that many."""
-        return min(self._size - len(self._taken), (1 << 63) - 1)
-
-    def __bool__(self) -> bool:
-        return len(self._taken) < self._size
-
     def take(self, number: int) -> None:
         """Take one that is free."""
         insort(self._taken, number)

@@ -106,14 +106,14 @@ def _wanted(service: Service, families: Families) -> tuple[tuple[Address, ...], 
     if len(texts) > (2 if listed else 1):
         return (
             (),
-            f"{where}: expected {'at most two addresses' if listed else 'one address'}, not {_shown(listed or field)}",
+            f"{where}: expected {'at most two addresses' if listed else 'one address'}, not {shown(listed or field)}",
         )
     if len(addresses) < len(texts):
         wrong = next(text for text in texts if _address(text) is None)
-        return (), f"{where}: expected an address, not {_shown(wrong)}"
+        return (), f"{where}: expected an address, not {shown(wrong)}"
     asked = families_of(addresses)
     if not asked:
-        return (), f"{where}: expected addresses of different families, not {_shown(listed)}"
+        return (), f"{where}: expected addresses of different families, not {shown(listed)}"
     if asked != families:
         return (), f"{where}: expected {named(families)} as the cluster IPs are, not {named(asked)}"
     return addresses, ""
@@ -141,6 +141,6 @@ def _backend(service: Service) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(service.spec.selector.items()))
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Text of unknown length and content, for people."""
     return repr(text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…")

@@ -50,7 +50,7 @@ class Tenancy:
         if sharing is None:
             return f"it is in use by {one}; expected annotation metallb.io/allow-shared-ip, as that one has it"
         if sharing.key != self.sharing.key:
-            return f"it is in use by {one}; expected sharing key {self.sharing.key!r}, not {sharing.key!r}"
+            return f"it is in use by {one}, which has another sharing key"
         if sharing.backend != self.sharing.backend:
             return f"it is in use by {one}, whose externalTrafficPolicy or selector differs"
         for port in ports:

@@ -52,9 +52,6 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._wishes)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._wishes
-
     def __iter__(self) -> Iterator[Key]:
         return iter(self._wishes)
 

@@ -44,7 +44,10 @@ ASKED: list[tuple[str, dict[str, Any], tuple[str, ...], str]] = [
     ("of no pool", {"ips": "203.0.113.1"}, (), "no pool that may give 203.0.113.1"),
     ("of two pools", {"ips": "192.0.2.1,2001:db8::1", "families": BOTH}, (), "no pool that may give"),
     ("and its pool", {"ips": "192.0.2.1", "pool": "four"}, ("192.0.2.1",), ""),
-    ("and another pool", {"ips": "192.0.2.1", "pool": "two"}, (), "expected an address of pool two"),
+    ("and another pool", {"ips": "192.0.2.1", "pool": "two"}, (), "expected an address of pool 'two'"),
+    ("a pool of a long name", {"pool": "x" * 256_000}, (), "there is no pool"),
+    ("its address, too", {"pool": "x" * 256_000, "ips": "192.0.2.1"}, (), "expected an address of"),
+    ("a long sharing key", {"share": "x" * 256_000}, ("192.0.2.0",), ""),
     ("a million commas", {"ips": "," * 1_000_000}, (), "at most two"),
 ]  # fmt: skip
 
@@ -241,6 +244,28 @@ def test_families_change(before: dict[str, Any], after: dict[str, Any], addresse
     cluster.apply(service(**before))
     cluster.apply(service(**after))
     assert cluster.addresses() == addresses
+
+
+def test_the_family_that_stays_keeps_its_address() -> None:
+    cluster = Cluster(pool("a", "192.0.2.0/30", "2001:db8::/126"))
+    for name in ("first", "second"):
+        cluster.apply(service(name, families=BOTH, policy=REQUIRE))
+    cluster.delete("first")
+    assert reasons(cluster.apply(service("second", policy=SINGLE))) == []
+    assert cluster.addresses("second") == ("192.0.2.1",)
+    cluster.apply(service("second", families=BOTH, policy=REQUIRE))
+    assert cluster.addresses("second") == ("192.0.2.1", "2001:db8::")
+    cluster.apply(service("second", families=(6,)))
+    assert cluster.addresses("second") == ("2001:db8::",)
+
+
+def test_who_needs_two_looks_elsewhere_if_its_pool_has_not_both() -> None:
+    cluster = Cluster(V4, DUAL)
+    cluster.apply(service())
+    cluster.apply(service(families=BOTH, policy=REQUIRE))
+    assert cluster.addresses() == ("198.51.100.0", "2001:db8:1::")
+    cluster.set_pools(V4, V6)
+    assert cluster.addresses() == ()
 
 
 def test_annotations_have_metallbs_names() -> None:
