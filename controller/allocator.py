@@ -160,10 +160,11 @@ class Allocator:
         kept, notes = self._keep(service, request, now_s)
         if kept is None:
             return self._give(request, notes, now_s)
-        if request.fault:
+        will_do = request.prefers_dual_stack or not _families_missing(request, kept)
+        if request.fault and will_do:
             notes.append(Note("Warning", "LoadBalancerFailed", f"{request.fault}; {kept} is kept"))
             return Outcome(kept, tuple(notes), request.fault), None
-        if request.addresses and set(request.addresses) != set(kept.addresses):
+        if request.fault or (request.addresses and set(request.addresses) != set(kept.addresses)):
             self._release(key, now_s)
             return self._give(request, notes, now_s)
         return self._complete(request, kept, notes, now_s)

@@ -33,6 +33,8 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...], list[s
     ("6b an unknown pool", {}, {"pool": "none"}, (), ["AllocationFailed"]),
     ("6c requested addresses are no addresses", {}, {"ips": "nonsense"}, ("192.0.2.0",), ["LoadBalancerFailed"]),
     ("6c requested both ways", {}, {"ips": "192.0.2.1", "ip": "192.0.2.1"}, ("192.0.2.0",), ["LoadBalancerFailed"]),
+    ("6c, and it needs another family, too", {}, {"ips": "nonsense", "families": BOTH, "policy": REQUIRE}, (),
+     ["AllocationFailed"]),
     ("6d another address", {}, {"ips": "192.0.2.1"}, ("192.0.2.1",), ["IPAllocated"]),
     ("6d the same address", {}, {"ips": "192.0.2.0"}, ("192.0.2.0",), []),
     ("6d the same two, in another order", {"families": BOTH, "policy": REQUIRE},
