@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from arpfast.rendezvous import Poll, Standing
+from arpfast.rendezvous import Fitness, Poll
 from arpfast.spans import Span, Spans, address_of
 
 if TYPE_CHECKING:
@@ -176,9 +176,9 @@ class Ballot:
     @property
     def despite(self) -> Mapping[Reason, Spans]:
         """What is owned by who is drained, or unhealthy, because nobody better is there."""
-        owned = self._field.units.gather(self._field.poll.standings_of(self._owners), len(Standing))
-        both = owned[Standing.DRAINED_AND_UNHEALTHY]
-        found = {Reason.DRAINED: owned[Standing.DRAINED] | both, Reason.UNHEALTHY: owned[Standing.UNHEALTHY] | both}
+        owned = self._field.units.gather(self._field.poll.fitness_of(self._owners), len(Fitness))
+        both = owned[Fitness.DRAINED_AND_UNHEALTHY]
+        found = {Reason.DRAINED: owned[Fitness.DRAINED] | both, Reason.UNHEALTHY: owned[Fitness.UNHEALTHY] | both}
         return MappingProxyType({reason: spans for reason, spans in found.items() if spans})
 
     def owned(self, name: str) -> Spans:
@@ -229,7 +229,7 @@ class Ballot:
             order.append(index)
             ballot = ballot.without(candidates[index].name)
         others = [index for index in range(len(candidates)) if index not in order and not self._gone[index]]
-        others.sort(key=lambda index: (poll.standing(unit, index), -candidates[index].preference))
+        others.sort(key=lambda index: (poll.fitness(unit, index), -candidates[index].preference))
         anchor = self._field.units.territory(unit).spans[0]
         departed = {candidates[index].name for index, gone in enumerate(self._gone) if gone}
         departed |= {
@@ -293,13 +293,13 @@ def _poll(method: Method, units: Units, candidates: tuple[Candidate, ...]) -> Po
 
     always = [frozenset(_general(candidate, method)) for candidate in candidates]
     now: list[frozenset[Reason]] = [frozenset()] * len(candidates)
-    row = bytearray(_standing(reasons) for reasons in always)
+    row = bytearray(_fitness(reasons) for reasons in always)
     rows: dict[bytes, int] = {}
     segments = []
     for start in sorted(turn for turn in turns if turn < len(units)):
         for index, reason in turns[start]:
             now[index] ^= {reason}
-            row[index] = _standing(always[index] | now[index])
+            row[index] = _fitness(always[index] | now[index])
         segments.append((start, rows.setdefault(bytes(row), len(rows))))
     preferences = sorted({-candidate.preference for candidate in candidates})
     grades = {preference: grade for grade, preference in enumerate(preferences)}
@@ -335,21 +335,21 @@ def _refusals(candidate: Candidate, territory: Spans, method: Method) -> tuple[R
     )
 
 
-def _standing(refusals: frozenset[Reason]) -> Standing:
+def _fitness(refusals: frozenset[Reason]) -> Fitness:
     if refusals & {Reason.NO_CARRIER, Reason.OFF_SUBNET}:
-        return Standing.REFUSED
+        return Fitness.REFUSED
     if Reason.UNHEALTHY in refusals:
-        return Standing.DRAINED_AND_UNHEALTHY if Reason.DRAINED in refusals else Standing.UNHEALTHY
-    for reason, standing in _BY_REASON.items():
+        return Fitness.DRAINED_AND_UNHEALTHY if Reason.DRAINED in refusals else Fitness.UNHEALTHY
+    for reason, fitness in _BY_REASON.items():
         if reason in refusals:
-            return standing
-    return Standing.ABLE
+            return fitness
+    return Fitness.ABLE
 
 
 _BY_REASON = {
-    Reason.DRAINED: Standing.DRAINED,
-    Reason.HOLDING: Standing.HOLDING,
-    Reason.STANDBY: Standing.STANDBY,
+    Reason.DRAINED: Fitness.DRAINED,
+    Reason.HOLDING: Fitness.HOLDING,
+    Reason.STANDBY: Fitness.STANDBY,
 }
 
 

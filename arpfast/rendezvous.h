@@ -1,7 +1,7 @@
 /* The counting and choosing of an election: rendezvous hashing with bounded load, stickiness and weights.
  *
- * How a candidate stands towards a unit depends on the unit's class only: units of one class have the same standings.
- * Of the candidates with the best standing, the most preferred are the class's *top*; nobody else gets its units.
+ * How a candidate stands towards a unit depends on the unit's class only: units of one class have the same fitnesses.
+ * Of the candidates with the best fitness, the most preferred are the class's *top*; nobody else gets its units.
  * A candidate's *level* is its load for its weight, compared by multiplying, never by dividing. One rule carries all:
  *
  *     a unit may lie with A, and not with B of the same top, only while level(A with one unit less) <= 1.1 level(B)
@@ -27,15 +27,15 @@
 #include "roll.h"
 
 /* From the best to the worst. From DRAINED on, a unit is held only because nobody is better, and stays where it is. */
-enum standing {
-    STANDING_ABLE,
-    STANDING_STANDBY, /* weight 0 */
-    STANDING_HOLDING, /* in hold-down: keeps what it has */
-    STANDING_DRAINED,
-    STANDING_UNHEALTHY,
-    STANDING_DRAINED_AND_UNHEALTHY,
-    STANDING_REFUSED, /* never holds it */
-    STANDING_COUNT,
+enum fitness {
+    FITNESS_ABLE,
+    FITNESS_STANDBY, /* weight 0 */
+    FITNESS_HOLDING, /* in hold-down: keeps what it has */
+    FITNESS_DRAINED,
+    FITNESS_UNHEALTHY,
+    FITNESS_DRAINED_AND_UNHEALTHY,
+    FITNESS_REFUSED, /* never holds it */
+    FITNESS_COUNT,
 };
 
 enum { NOBODY = -1, MOVING = -2 };
@@ -47,13 +47,13 @@ struct poll {
     const uint64_t *name_hash; /* of each candidate */
     const uint32_t *weight;    /* of each candidate, at least 1 */
     const uint32_t *grade;     /* of each candidate: 0 for the most preferred */
-    const uint8_t *standing;   /* candidates for each class */
+    const uint8_t *fitness;    /* candidates for each class */
     const uint8_t *gone;       /* of each candidate: as if it were not there */
     const int32_t *holder;     /* of each unit */
 };
 
-static inline uint8_t poll_standing(const struct poll *poll, uint32_t class, uint32_t candidate) {
-    return poll->gone[candidate] ? STANDING_REFUSED : poll->standing[(size_t)class * poll->candidates + candidate];
+static inline uint8_t poll_fitness(const struct poll *poll, uint32_t class, uint32_t candidate) {
+    return poll->gone[candidate] ? FITNESS_REFUSED : poll->fitness[(size_t)class * poll->candidates + candidate];
 }
 
 static inline uint64_t poll_score(const struct poll *poll, uint32_t unit, uint32_t candidate) {
@@ -62,7 +62,7 @@ static inline uint64_t poll_score(const struct poll *poll, uint32_t unit, uint32
 
 /* Whether candidate `a` comes before `b`, regardless of units. */
 static inline bool poll_before(const struct poll *poll, uint32_t class, uint32_t a, uint32_t b) {
-    uint8_t of_a = poll_standing(poll, class, a), of_b = poll_standing(poll, class, b);
+    uint8_t of_a = poll_fitness(poll, class, a), of_b = poll_fitness(poll, class, b);
     return of_a != of_b ? of_a < of_b : poll->grade[a] < poll->grade[b];
 }
 
@@ -80,7 +80,7 @@ struct tally {
     uint64_t *load;    /* of each candidate */
     uint32_t *top;     /* candidates for each class: the indices of its top, in order */
     uint32_t *tops;    /* for each class: how many there are */
-    uint8_t *best;     /* for each class: their standing */
+    uint8_t *best;     /* for each class: their fitness */
     uint8_t *is_top;   /* candidates for each class */
     uint32_t *movable; /* candidates for each class: units that levelling may take from it */
     int32_t *net;      /* candidates for each class: units to get, or to part from if negative */
@@ -116,26 +116,26 @@ static inline bool tally_make(struct tally *tally, const struct poll *poll) {
     for (uint32_t class = 0; class < classes; ++class) {
         uint32_t *top = &tally->top[class * count], found = 0;
         for (uint32_t each = 0; each < count; each++) {
-            if (poll_standing(poll, class, each) == STANDING_REFUSED) continue;
+            if (poll_fitness(poll, class, each) == FITNESS_REFUSED) continue;
             if (found && poll_before(poll, class, top[0], each)) continue;
             if (found && poll_before(poll, class, each, top[0])) found = 0;
             top[found++] = each;
         }
         tally->tops[class] = found;
-        tally->best[class] = found ? poll_standing(poll, class, top[0]) : STANDING_REFUSED;
+        tally->best[class] = found ? poll_fitness(poll, class, top[0]) : FITNESS_REFUSED;
         for (uint32_t each = 0; each < found; each++) tally->is_top[class * count + top[each]] = 1;
     }
     return true;
 }
 
 static inline bool tally_keeps(const struct tally *tally, uint32_t class, uint32_t holder) {
-    uint8_t standing = poll_standing(tally->poll, class, holder);
-    return tally->is_top[(size_t)class * tally->poll->candidates + holder] || standing == STANDING_HOLDING ||
-           (standing == tally->best[class] && standing >= STANDING_DRAINED && standing != STANDING_REFUSED);
+    uint8_t fitness = poll_fitness(tally->poll, class, holder);
+    return tally->is_top[(size_t)class * tally->poll->candidates + holder] || fitness == FITNESS_HOLDING ||
+           (fitness == tally->best[class] && fitness >= FITNESS_DRAINED && fitness != FITNESS_REFUSED);
 }
 
 static inline bool tally_levels(const struct tally *tally, uint32_t class) {
-    return tally->best[class] < STANDING_HOLDING && tally->tops[class] > 1;
+    return tally->best[class] < FITNESS_HOLDING && tally->tops[class] > 1;
 }
 
 /* Whether a / weight of a is less than b / weight of b; loads are below 2^32 and weights below 2^20. */

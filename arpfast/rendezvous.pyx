@@ -41,13 +41,13 @@ cdef extern from "roll.h" nogil:
 
 cdef extern from "rendezvous.h" nogil:
     enum:
-        STANDING_ABLE
-        STANDING_STANDBY
-        STANDING_HOLDING
-        STANDING_DRAINED
-        STANDING_UNHEALTHY
-        STANDING_DRAINED_AND_UNHEALTHY
-        STANDING_REFUSED
+        FITNESS_ABLE
+        FITNESS_STANDBY
+        FITNESS_HOLDING
+        FITNESS_DRAINED
+        FITNESS_UNHEALTHY
+        FITNESS_DRAINED_AND_UNHEALTHY
+        FITNESS_REFUSED
         NOBODY
 
     ctypedef struct poll_t "struct poll":
@@ -59,11 +59,11 @@ cdef extern from "rendezvous.h" nogil:
         const uint64_t *name_hash
         const uint32_t *weight
         const uint32_t *grade
-        const uint8_t *standing
+        const uint8_t *fitness
         const uint8_t *gone
         const int32_t *holder
 
-    uint8_t poll_standing(const poll_t *poll, uint32_t class_of, uint32_t candidate) noexcept
+    uint8_t poll_fitness(const poll_t *poll, uint32_t class_of, uint32_t candidate) noexcept
     bint poll_believed(const poll_t *poll, uint32_t unit, uint32_t a, uint32_t b) noexcept
     bint poll_balanced(const poll_t *poll, int32_t *owner) noexcept
     bint poll_first(const poll_t *poll, const uint8_t *const *columns, int32_t *owner) noexcept
@@ -72,16 +72,16 @@ cdef extern from "rendezvous.h" nogil:
 UNITS_AT_MOST = 1 << 28  # so that levels, times weights, fit into 64 bits
 
 
-class Standing(IntEnum):
+class Fitness(IntEnum):
     """How a candidate stands towards a unit, from the best to the worst; see rendezvous.h."""
 
-    ABLE = STANDING_ABLE
-    STANDBY = STANDING_STANDBY
-    HOLDING = STANDING_HOLDING
-    DRAINED = STANDING_DRAINED
-    UNHEALTHY = STANDING_UNHEALTHY
-    DRAINED_AND_UNHEALTHY = STANDING_DRAINED_AND_UNHEALTHY
-    REFUSED = STANDING_REFUSED
+    ABLE = FITNESS_ABLE
+    STANDBY = FITNESS_STANDBY
+    HOLDING = FITNESS_HOLDING
+    DRAINED = FITNESS_DRAINED
+    UNHEALTHY = FITNESS_UNHEALTHY
+    DRAINED_AND_UNHEALTHY = FITNESS_DRAINED_AND_UNHEALTHY
+    REFUSED = FITNESS_REFUSED
 
 
 cdef struct span_t:
@@ -202,8 +202,8 @@ cdef class Roll:
 
 
 cdef class Poll:
-    """Who stands for the units of a roll. Candidates are given in the order of their names; `standings` are rows of one
-    `Standing` a candidate, and `segments` says from which unit on which row holds.
+    """Who stands for the units of a roll. Candidates are given in the order of their names; `fitnesses` are rows of one
+    `Fitness` a candidate, and `segments` says from which unit on which row holds.
     """
 
     cdef Roll roll
@@ -212,13 +212,13 @@ cdef class Poll:
     cdef uint32_t *weight
     cdef uint32_t *grade
     cdef uint32_t *class_of
-    cdef bytes standings
+    cdef bytes fitnesses
 
-    def __cinit__(self, Roll roll not None, names, weights, grades, standings, segments):
+    def __cinit__(self, Roll roll not None, names, weights, grades, fitnesses, segments):
         cdef uint32_t at, start, stop, row
         self.roll = roll
-        self.standings = b"".join(standings)
-        self.poll.units, self.poll.candidates, self.poll.classes = roll.count, len(names), len(standings)
+        self.fitnesses = b"".join(fitnesses)
+        self.poll.units, self.poll.candidates, self.poll.classes = roll.count, len(names), len(fitnesses)
         self.name_hash = <uint64_t *>calloc(self.poll.candidates + 1, sizeof(uint64_t))
         self.weight = <uint32_t *>calloc(self.poll.candidates + 1, sizeof(uint32_t))
         self.grade = <uint32_t *>calloc(self.poll.candidates + 1, sizeof(uint32_t))
@@ -236,7 +236,7 @@ cdef class Poll:
             stop = start
         self.poll.hash, self.poll.class_of, self.poll.name_hash = roll.hash, self.class_of, self.name_hash
         self.poll.weight, self.poll.grade = self.weight, self.grade
-        self.poll.standing = <const uint8_t *>PyBytes_AS_STRING(self.standings)
+        self.poll.fitness = <const uint8_t *>PyBytes_AS_STRING(self.fitnesses)
 
     def __dealloc__(self):
         free(self.name_hash)
@@ -320,20 +320,20 @@ cdef class Poll:
             raise MemoryError("no memory for an election")
         return owners
 
-    def standing(self, uint32_t unit, uint32_t candidate):
+    def fitness(self, uint32_t unit, uint32_t candidate):
         """How one candidate stands towards one unit."""
         if unit >= self.poll.units or candidate >= self.poll.candidates:
             raise IndexError(f"expected a unit below {self.poll.units} and a candidate below {self.poll.candidates}")
-        return Standing(self.standings[self.class_of[unit] * self.poll.candidates + candidate])
+        return Fitness(self.fitnesses[self.class_of[unit] * self.poll.candidates + candidate])
 
-    def standings_of(self, bytes owners not None):
+    def fitness_of(self, bytes owners not None):
         """How the owner of each unit stands towards it, as labels for `Roll.gather`; -1 where there is none."""
         cdef bytes labels = self.room()
         cdef const int32_t *owner = <const int32_t *>PyBytes_AS_STRING(owners)
         cdef int32_t *label = <int32_t *>PyBytes_AS_STRING(labels)
-        cdef const uint8_t *standing = <const uint8_t *>PyBytes_AS_STRING(self.standings)
+        cdef const uint8_t *fitness = <const uint8_t *>PyBytes_AS_STRING(self.fitnesses)
         cdef uint32_t unit
         for unit in range(self.poll.units):
             if owner[unit] != NOBODY:
-                label[unit] = standing[<size_t>self.class_of[unit] * self.poll.candidates + <uint32_t>owner[unit]]
+                label[unit] = fitness[<size_t>self.class_of[unit] * self.poll.candidates + <uint32_t>owner[unit]]
         return labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arpfast.rendezvous import Poll, Roll, Standing
+from arpfast.rendezvous import Fitness, Poll, Roll
 from arpfast.spans import Span, Spans
 from tests.arpfast.electing import score
 
@@ -68,11 +68,11 @@ def test_what_does_not_fit_the_roll_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at most 268435456 units"):
         Roll((Span.parse("0.0.0.0/0"),), {})
     with pytest.raises(IndexError, match="expected a unit below 4 and a candidate below 4"):
-        poll().standing(4, 0)
+        poll().fitness(4, 0)
 
 
 def test_a_poll_knows_how_everybody_stands() -> None:
     rows = [bytes([0, 1, 2, 3]), bytes([4, 5, 6, 0])]
     some = Poll(roll(), NAMES, [1] * 4, [0] * 4, rows, [(0, 0), (3, 1)])
-    assert [some.standing(unit, 0) for unit in range(4)] == [Standing.ABLE] * 3 + [Standing.UNHEALTHY]
-    assert some.standing(3, 2) is Standing.REFUSED
+    assert [some.fitness(unit, 0) for unit in range(4)] == [Fitness.ABLE] * 3 + [Fitness.UNHEALTHY]
+    assert some.fitness(3, 2) is Fitness.REFUSED

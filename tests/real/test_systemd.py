@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shutil
 import signal
 import sys
@@ -195,6 +197,37 @@ def test_nothing_is_kept_but_what_answering_takes(systemd: Systemd) -> None:
         assert int(found["CapAmb"], 16) == int(found["CapInh"], 16) == 0
         assert found["NoNewPrivs"].strip() == "1"
         assert found["Seccomp"].strip() == "2"
+
+
+def test_in_a_ring_the_thread_that_answers_may_run_before_all_ordinary_ones(systemd: Systemd) -> None:
+    """Where systemd itself must not raise the limit, as in many a container, a capability stands in for it, to show
+    that nothing else of the sandbox is in the way.
+    """
+    call = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
+    allowed = systemd.units / "arpfast.service.d" / "allowed.conf"
+    allowed.write_text(
+        "[Service]\nAmbientCapabilities=CAP_SYS_NICE\nCapabilityBoundingSet=CAP_SYS_NICE\n"
+        f"ExecStartPre={sys.executable} -c '{call}'\n"
+    )
+    ring = {"members": [str(address.ip) for address in systemd.far.addresses() if address.version == 4]}
+    systemd.write({**SETTINGS, "ring": ring})
+    systemd.control("daemon-reload")
+    try:
+        assert systemd.control("restart", "arpfast", check=False).status == 0, systemd.told()
+        assert systemd.property("LimitRTPRIO") == "1"
+        process = systemd.main()
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        limited = re.search(r"Max realtime priority +0 ", limits) is not None
+        tasks = {(Path(f"/proc/{process.pid}/task/{task.id}/comm").read_text().strip(), task.id)
+                 for task in process.threads()}  # fmt: skip
+        policies = {name: os.sched_getscheduler(task) for name, task in tasks}
+        assert policies["arpfast-link"] == (os.SCHED_OTHER if limited else os.SCHED_FIFO), systemd.told()
+        assert policies["arpfast"] == os.SCHED_OTHER
+    finally:
+        allowed.unlink()
+        systemd.write(SETTINGS)
+        systemd.control("daemon-reload")
+        systemd.control("restart", "arpfast")
 
 
 def test_reload_waits_for_the_verdict(systemd: Systemd) -> None:
