@@ -50,7 +50,7 @@ class Agenda:
 class Parcel:
     """One kind of frame for a set of addresses, as it waits to leave."""
 
-    __slots__ = ("_at", "_spans", "_within", "ifindex", "kind", "live", "target", "then")
+    __slots__ = ("_at", "_spans", "_within", "ifindex", "kind", "live", "mac", "target", "then")
 
     def __init__(
         self,
@@ -61,11 +61,13 @@ class Parcel:
         live: Callable[[Spans], Spans],
         then: Action | None = None,
         target: int = 0,
+        mac: bytes = b"",
     ) -> None:
         """`live` says which of some addresses it still holds for, asked when they leave; `then` is told when the last
         frame will have left.
         """
         self.kind, self.ifindex, self.live, self.then, self.target = kind, ifindex, live, then, target
+        self.mac = mac
         self._spans, self._at, self._within = spans.spans, 0, 0
 
     def take(self, at_most: int) -> tuple[Spans, bool]:
@@ -153,7 +155,9 @@ class Outbox:
             parcel = self._parcels[0]
             spans, was_last = parcel.take(room)
             spans = parcel.live(spans)
-            self._messages.extend(Message(parcel.kind, parcel.ifindex, span, parcel.target) for span in spans)
+            self._messages.extend(
+                Message(parcel.kind, parcel.ifindex, span, parcel.target, parcel.mac) for span in spans
+            )
             self._busy_until += spans.size / self.rate_per_s
             if was_last:
                 self._parcels.popleft()

@@ -35,6 +35,8 @@ __all__ = ["Announcer", "Answer", "Event", "Explanation", "Phase", "Settings"]
 
 _RETRY_S = 1.0
 _SEND_AGAIN_S = 0.02
+ASKERS_AT_MOST = 256
+"""Who asked last is told when an address comes to us from another member."""
 
 
 class Announcer:
@@ -187,7 +189,9 @@ class Announcer:
         duties = self._duties
         if self._wish is not None:
             (answers, settings), self._wish = self._wish, None
-            duties.want(answers, settings, now)
+            taking_over = any(answer.settled for answer in answers)
+            askers = self._responder.askers(ASKERS_AT_MOST) if taking_over else ()
+            duties.want(answers, settings, now, askers=askers)
         if self._snapshot is not None:
             snapshot, self._snapshot = self._snapshot, None
             duties.interfaces(snapshot, now)

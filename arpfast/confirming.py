@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ASKED_AT_MOST = 1024
 """Addresses of one batch that a router is asked from."""
 REMEMBERED = 8192
+ROUTERS_AT_MOST = 64
 ASK_AGAIN_S, ASK_TIMES = 1.0, 3
 
 
@@ -38,6 +39,8 @@ class Confirming:
         """Nothing asked yet."""
         self._presence = presence
         self._asked: dict[Key, _Asked] = {}
+        self.routers: frozenset[bytes] = frozenset()
+        """Who has answered so far."""
 
     def ask(self, spans: Spans, now: float) -> None:
         """Ask all gateways of the interface from (a sample of) these new addresses."""
@@ -50,8 +53,12 @@ class Confirming:
 
     def confirm(self, key: Key, mac: bytes, at_s: float) -> None:
         """Somebody answered: `at_s` is when the frame came."""
+        if mac in self._presence.telling.told:  # not asked, but told: it answers that, too
+            return
         asked = self._asked.get(key)
         if asked is not None and mac not in asked.answers:
+            if len(self.routers) < ROUTERS_AT_MOST:
+                self.routers |= {mac}
             if not asked.answers:
                 self._presence.office.counts["confirmed"] += 1
             asked.answers[mac] = max(0.0, at_s - asked.since_s) * 1e3

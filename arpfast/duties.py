@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from random import Random
 
+    from arpfast.crossing import Asker
+
 KIN_AT_MOST = 32
 """As many MACs as `struct link` holds."""
 
@@ -96,8 +98,13 @@ class Duties:
         self._kin: tuple[bytes, ...] = ()
         self._drops: list[int] = []
 
-    def want(self, answers: Sequence[Answer], settings: Settings, now: float) -> None:
-        """Replace the whole wish. What is in the old and the new one is not touched."""
+    def want(
+        self, answers: Sequence[Answer], settings: Settings, now: float, *, askers: tuple[Asker, ...] = ()
+    ) -> None:
+        """Replace the whole wish. What is in the old and the new one is not touched. `askers` asked for any of it, the
+        latest first.
+        """
+        self.office.askers = askers
         by_group: defaultdict[tuple[frozenset[str] | None, bool], list[Spans]] = defaultdict(list)
         for answer in answers:
             by_group[answer.interfaces, answer.proxy].append(answer.spans)

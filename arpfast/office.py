@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from arpfast.agenda import Agenda, Outbox
+    from arpfast.crossing import Asker
 
 WARNINGS, WARNINGS_IN_S = 20, 10.0
 """More warnings about single addresses than this in that time are counted, not written: a whole /16 may be taken."""
@@ -44,6 +45,8 @@ class Office:
         """The hardware addresses of this host: never in conflict with us."""
         self.members: frozenset[bytes] = frozenset()
         """Those of the other hosts of our ring: who of us has an address is no business of ours here."""
+        self.askers: tuple[Asker, ...] = ()
+        """Who asked for addresses of ours, and was answered; the latest first."""
         self.taken_lost = 0
         """How often it was not heard that an address is taken: there were too many at once."""
         self.events: list[Event] = []

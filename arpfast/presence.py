@@ -34,6 +34,7 @@ from arpfast.crossing import MessageKind
 from arpfast.probing import PROBED_AT_MOST, ProbeMode, ProbePlan, plan
 from arpfast.repeating import Repeating
 from arpfast.spans import NOTHING, Span, Spans, Version, address_of
+from arpfast.telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -66,6 +67,7 @@ class Presence:
         """Which addresses began to be answered when, the latest last."""
         self.repeating = Repeating(self)
         self.confirming = Confirming(self)
+        self.telling = Telling(self)
         self._probes_by = 0
         self._beginning = False
         self._dirty_later = False
@@ -251,6 +253,7 @@ class Presence:
         self.dirty = True
         if router_first:
             self.confirming.ask(spans, now)
+            self.telling.tell(spans, now)
         self.repeating.announce(spans, now)
         if not router_first:
             self.confirming.ask(spans, now)
@@ -380,11 +383,12 @@ class Presence:
         then: Action | None = None,
         urgent: bool = False,
         target: int = 0,
+        mac: bytes = b"",
     ) -> None:
         def still_live(spans: Spans) -> Spans:
             return Spans() if self.gone or not self.interface.carrier else live(spans)
 
-        parcel = Parcel(kind, self.interface.index, spans, live=still_live, then=then, target=target)
+        parcel = Parcel(kind, self.interface.index, spans, live=still_live, then=then, target=target, mac=mac)
         self.office.outbox.put(parcel, now, urgent=urgent)
 
     def _warn(self, now: float, event: str, **fields: str | float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from arpfast.crossing import Fact, FactKind, Message, MessageKind
+from arpfast.crossing import Asker, Fact, FactKind, Message, MessageKind
 from arpfast.duties import Answer, Duties, LinkOrder, Settings
 from arpfast.explaining import explain
 from arpfast.interfaces import Interface
@@ -45,6 +45,7 @@ class Stage:
         self.links: dict[int, LinkOrder] = {}
         self.sent: list[tuple[float, Message]] = []
         self.events: list[Event] = []
+        self.askers: tuple[Asker, ...] = ()
         self.orders = 0
         self.join = True
         self.show(*(interfaces or (eth(),)))
@@ -80,7 +81,10 @@ class Stage:
                 self.settings, announce=msgspec.structs.replace(self.settings.announce, **announce)
             )
         self.duties.want(
-            [a if isinstance(a, Answer) else Answer(Spans.parse(a)) for a in answers], self.settings, self.now
+            [a if isinstance(a, Answer) else Answer(Spans.parse(a)) for a in answers],
+            self.settings,
+            self.now,
+            askers=self.askers,
         )
         self._collect()
 
