@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab import Lab, wait_until
+from lab import Arp, Lab, wait_until
+from lab.frames import BROADCAST, REQUEST
 from lab.ring import Cut, pool
 from lab.traffic import Traffic
 from tests.real.company import DEADLINE_S, Company, now_ns
@@ -30,6 +31,25 @@ def test_an_address_outlives_its_owner(lab: Lab, profile: str) -> None:
         assert unmoved.items() <= after.items() or by_itself, "expected only what the victim had to move"
         victim.start()
         company.check()
+
+
+def test_who_takes_an_address_tells_who_asked_it_lately_and_then_everybody(lab: Lab) -> None:
+    with Company(lab, ADDRESSES[:6]) as company:
+        victim = company.check()[ADDRESSES[0]]
+        asker = company.ring.witness
+        with asker.host.capture(asker) as capture:
+            victim.kill()
+            company.check(company.but(victim))
+            announcements = [
+                frame.decoded.destination
+                for frame in capture.frames()
+                if isinstance(frame.decoded, Arp)
+                and not frame.outgoing
+                and (frame.decoded.operation, str(frame.decoded.spa)) == (REQUEST, ADDRESSES[0])
+                and str(frame.decoded.tpa) in (ADDRESSES[0], "192.0.2.9")
+            ]
+        assert announcements[0] == asker.mac
+        assert BROADCAST in announcements
 
 
 @PROFILES
