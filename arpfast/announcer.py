@@ -142,6 +142,11 @@ class Announcer:
         """All about one address: where it is answered, since when, and if not, why."""
         return explain(self._duties, version, value, time.monotonic(), time.time())
 
+    @property
+    def failing(self) -> frozenset[str]:
+        """The names of interfaces that cannot be used, though they should be."""
+        return frozenset(order.interface.name for order in self._again.values())
+
     def interfaces_in_use(self) -> list[str]:
         """Their names; unlike `statistics` this walks nothing."""
         return [presence.interface.name for presence in self._duties.presences.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -69,13 +70,17 @@ class Choice(msgspec.Struct, frozen=True):
     """
 
     patterns: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    """Regular expressions, as MetalLB has them: a name in which one of them is found is not used."""
 
     def refusal(self, interface: Interface) -> Refusal | None:
         """Why `interface` is not used, or None if it is. What is plainly unusable stays so, however it is named."""
         wanted = [pattern for pattern in self.patterns if not pattern.startswith("!")]
         unwanted = [pattern[1:] for pattern in self.patterns if pattern.startswith("!")]
-        if any(_matches(pattern, interface) for pattern in unwanted) or (
-            wanted and not any(_matches(pattern, interface) for pattern in wanted)
+        if (
+            any(_matches(pattern, interface) for pattern in unwanted)
+            or (wanted and not any(_matches(pattern, interface) for pattern in wanted))
+            or any(re.search(pattern, interface.name) for pattern in self.unless)
         ):
             return Refusal.NOT_NAMED
         if interface.loopback:

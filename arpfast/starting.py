@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from arpfast.bpf.programs import Filter
     from arpfast.config import Config
+    from arpfast.responder import RateLimit
     from arpfast.ring.seat import Seat
 
 
@@ -56,7 +57,7 @@ def run(place: Place) -> None:
                 need = f"{Capability.NET_RAW} is missing ({privileges.NEEDED_FOR[Capability.NET_RAW]})"
                 raise CannotStart(f"{need}; start as root, or see 'arpfast check'")
             listening = control.bind(config.control, account)
-            opened.callback(_remove, listening)
+            opened.callback(remove, listening)
             serving = None
             if config.metrics is not None:
                 # Not needed by most, so not imported by all; here, since later we may not be allowed to read the files
@@ -69,10 +70,10 @@ def run(place: Place) -> None:
             seat = _seat(config, place.name)
             if config.local is None:
                 local.clear(local.mark(config.control))  # what a run before this one may have left
-            filter_ = _filter(config, log)
+            filtering = filter_(limit(config), log)
             kept = {Capability.NET_RAW}
-            if filter_ is not None:
-                opened.callback(filter_.close)
+            if filtering is not None:
+                opened.callback(filtering.close)
                 kept.add(Capability.BPF)  # a new table is a new map
             if config.local:
                 kept.add(Capability.NET_ADMIN)
@@ -80,7 +81,7 @@ def run(place: Place) -> None:
                 Responder(
                     rate_per_s=config.announce.rate,
                     limit=limit(config),
-                    filter=filter_,
+                    filter=filtering,
                     fifo=config.ring is not None,  # who watches others must not be late
                 )
             )
@@ -90,23 +91,23 @@ def run(place: Place) -> None:
                 privileges.confine(kept & privileges.effective())  # CAP_SYS_ADMIN allows eBPF as well
             responder.start()
         except (OSError, privileges.NoSuchUser) as error:
-            raise CannotStart(_said(error)) from error
+            raise CannotStart(said(error)) from error
         try:
-            asyncio.run(_serve(InForce(place, config), responder, log, filter_, listening, serving, seat))
+            asyncio.run(_serve(InForce(place, config), responder, log, filtering, listening, serving, seat))
         except OSError as error:  # what goes wrong once it runs comes in a group
-            raise CannotStart(_said(error)) from error
+            raise CannotStart(said(error)) from error
 
 
 async def _serve(
     settings: InForce,
     responder: Responder,
     log: logs.Logger,
-    filter_: Filter | None,
+    filtering: Filter | None,
     listening: socket.socket,
     serving: socket.socket | None,
     seat: Callable[[Daemon], Seat] | None,
 ) -> None:
-    await Daemon(settings, responder, log, filter_, seat).run(listening, serving)
+    await Daemon(settings, responder, log, filtering, seat).run(listening, serving)
 
 
 def _seat(config: Config, name: str | None) -> Callable[[Daemon], Seat] | None:
@@ -138,14 +139,15 @@ def _seat(config: Config, name: str | None) -> Callable[[Daemon], Seat] | None:
     return make
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """In one line."""
     if not isinstance(error, OSError):
         return str(error)
     path = f"{error.filename}: " if error.filename else ""
     return f"{path}{error.strerror or error}"
 
 
-def _remove(listening: socket.socket) -> None:
+def remove(listening: socket.socket) -> None:
     """For an end before the control server has taken over; after that, there is nothing left to do."""
     if listening.fileno() >= 0:
         path = listening.getsockname()
@@ -154,12 +156,12 @@ def _remove(listening: socket.socket) -> None:
             os.unlink(path)  # noqa: PTH108
 
 
-def _filter(config: Config, log: logs.Logger) -> Filter | None:
+def filter_(rates: RateLimit | None, log: logs.Logger) -> Filter | None:
     """The eBPF filter and guard, where kernel and capabilities allow them; a classic filter does without."""
     try:
         from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
 
-        return Filter(limit=limit(config))
+        return Filter(limit=rates)
     except (ImportError, OSError) as error:
-        log.warning("no eBPF filter, a classic one does", why=_said(error).partition("\n")[0])
+        log.warning("no eBPF filter, a classic one does", why=said(error).partition("\n")[0])
         return None

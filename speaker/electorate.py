@@ -61,12 +61,17 @@ class Ballot:
         self,
         decisions: Mapping[Span, Decision],
         stands: Mapping[str, Stand],
-        owners: Mapping[Span, str | None],
+        owner_of: Mapping[Span, str | None],
         shares: Mapping[str | None, Spans],
     ) -> None:
         """Made by `Electorate.elect`."""
-        self.decisions, self.stands, self.owners, self.shares = decisions, stands, owners, shares
+        self.decisions, self.stands, self.owner_of, self.shares = decisions, stands, owner_of, shares
         self._successions: dict[str, Succession] = {}
+
+    @property
+    def owners(self) -> Mapping[str, Spans]:
+        """What each owns."""
+        return {name: spans for name, spans in self.shares.items() if name is not None}
 
     @property
     def unowned(self) -> Spans:
@@ -120,6 +125,7 @@ class Electorate:
         """`decisions` stay as they are; addresses that nobody may have are left out."""
         self.decisions = {span: decision for span, decision in decisions.items() if decision.succession}
         self.spans = Spans(self.decisions)
+        self.keeps = False
         self._last: Ballot | None = None
         self._changed: Collection[Span] = ()
         """Since the last election."""
@@ -154,7 +160,7 @@ class Electorate:
         return self._last
 
     def _corrected(self, last: Ballot, stands: Mapping[str, Stand]) -> Ballot:
-        owners = dict(last.owners)
+        owners = dict(last.owner_of)
         lost, given = dict[str | None, list[Span]](), dict[str | None, list[Span]]()
         for span in self._changed:
             if span in owners:

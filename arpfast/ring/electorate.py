@@ -46,6 +46,10 @@ class Electorate(Protocol):
     def spans(self) -> Spans:
         """All that is answered for by the ring."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it matters who holds what; else `elect` is told of nobody."""
+
     def elect(self, candidates: Iterable[Candidate], incumbents: Mapping[str, Spans]) -> Outcome:
         """Give each address an owner; `incumbents` says who holds what now."""
 
@@ -57,6 +61,7 @@ class Everybody:
         """Addresses of `wanted` are elected one by one, a span of `proxied` as a whole."""
         self.asked = method, wanted, proxied
         self.spans = wanted | proxied
+        self.keeps = True
         self._method, self._units = method, Units(wanted, proxied)
 
     def elect(self, candidates: Iterable[Candidate], incumbents: Mapping[str, Spans]) -> Outcome:

@@ -335,10 +335,9 @@ class Ownership:
             candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
         ]
         self._release(self.owned - self.wanted)
-        incumbents = holders(
-            {name: each.standing.claims for name, each in here.items() if each.standing is not None}
-            | {self.me.name: self.claims}
-        )
+        claims = {name: each.standing.claims for name, each in here.items() if each.standing is not None}
+        claims[self.me.name] = self.claims
+        incumbents = holders(claims) if self._electorate.keeps else {}
         self.ballot = ballot = self._electorate.elect(candidates, incumbents)
         mine = ballot.owned(self.me.name)
         self._contest.lost(yielded & mine, now)
@@ -350,6 +349,8 @@ class Ownership:
                 self._release(theirs)
                 self._say("handed over", name, theirs, why="it is the elected owner, and makes no claims")
         new = mine - self.owned
+        if not self._electorate.keeps:
+            incumbents = holders(claims, new)
         if new and (left := self._contest.left(now)):
             others = [(held, here[name].standing) for name, held in incumbents.items() if name != self.me.name]
             new -= left & Spans(span for held, theirs in others if theirs for span in held - theirs.ceded)

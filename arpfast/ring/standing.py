@@ -40,12 +40,13 @@ def united(claims: Claims) -> Spans:
     return Spans(span for spans in claims.values() for span in spans)
 
 
-def holders(claims: Mapping[str, Claims]) -> dict[str, Spans]:
-    """Who holds what: of several claims to one address, by member, the one with the best right."""
+def holders(claims: Mapping[str, Claims], within: Spans | None = None) -> dict[str, Spans]:
+    """Who holds what (of these): of several claims to one address, by member, the one with the best right."""
     found: dict[str, Spans] = {}
     held = Spans()
     ranked = [(-epoch, name, spans) for name, each in claims.items() for epoch, spans in each.items()]
-    for _, name, spans in sorted(ranked, key=itemgetter(0, 1)):
+    for _, name, claimed in sorted(ranked, key=itemgetter(0, 1)):
+        spans = claimed if within is None else claimed & within
         found[name] = found.get(name, Spans()) | (spans - held)
         held |= spans
     return found

@@ -13,13 +13,13 @@ without Python.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from arpfast.answer import Table
 from arpfast.crossing import Estate, FactKind, Message, MessageKind, Watch
 from arpfast.probing import PROBED_AT_MOST
 from arpfast.ring.roster import Wire
-from arpfast.spans import NOTHING, Spans
+from arpfast.spans import NOTHING, Span, Spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,12 +42,40 @@ Key = tuple[int, "Version", int, bytes]
 """ifindex, version, address, MAC: how a fact names its watch."""
 
 
+class Scope(Protocol):
+    """Where what is answered, if not everything everywhere."""
+
+    def on(self, interface: str, spans: Spans) -> Spans:
+        """What of these we would answer on one of our interfaces."""
+
+    def everywhere(self, spans: Spans) -> Spans:
+        """What of these is answered by any member on whatever interface it is asked."""
+
+
+class Everywhere:
+    """Everything everywhere."""
+
+    def on(self, _interface: str, spans: Spans) -> Spans:
+        """All of them."""
+        return spans
+
+    def everywhere(self, spans: Spans) -> Spans:
+        """All of them."""
+        return spans
+
+
 class Watching:
     """The watches of one member."""
 
-    def __init__(self, responder: Responder, profile: str, know: Callable[[frozenset[bytes]], None]) -> None:
+    def __init__(
+        self,
+        responder: Responder,
+        profile: str,
+        know: Callable[[frozenset[bytes]], None],
+        scope: Scope = Everywhere(),  # noqa: B008 (it has no state)
+    ) -> None:
         """Nobody is watched. `know` is told the members' hardware addresses as the thread is."""
-        self._responder, self._know = responder, know
+        self._responder, self._know, self._scope = responder, know, scope
         self._profile = profile
         self._interfaces: dict[int, Interface] = {}
         self._watches: dict[Key, tuple[str, Watch]] = {}
@@ -92,7 +120,8 @@ class Watching:
             self._responder.set_members(self._members)
             self._know(self._members)
         names = tuple(dict.fromkeys((*watch, *heirs)))
-        asked = {name: _asked(standings[name], elected.get(name, NOTHING)) for name in names if name in standings}
+        there = [name for name in names if name in standings]
+        asked = {name: _asked(standings[name], elected.get(name, NOTHING), self._scope) for name in there}
         wanted = (asked, dict(heirs), {name: standings[name] for name in asked}, dict(self._interfaces))
         if wanted == self._wanted:
             return
@@ -153,8 +182,10 @@ class Watching:
             if version == 4 or interface.link_local is not None
             for mac in standing.macs
         ]
-        # The thread acts on one watch; where it takes several to know, the rules have to put them together.
-        estate = self._estate(inheritance) if inheritance and len(pairs) == 1 else None
+        # The thread acts on one watch; where it takes several to know, the rules have to put them together. Who may
+        # answer on another interface than he is asked on is not silent.
+        sure = len(pairs) == 1 and bool(self._scope.everywhere(Spans([Span(version, address, address)])))
+        estate = self._estate(inheritance) if inheritance and sure else None
         return [Watch(index, version, address, mac, INTERVAL_MS, MISSES, estate) for index, mac in pairs]
 
     def _shared(self, standing: Standing) -> list[Interface]:
@@ -164,27 +195,31 @@ class Watching:
         return shared or usable
 
     def _estate(self, inheritance: Spans) -> Estate:
-        # A table is known by identity: the same inheritance must not begin its watch anew.
-        table = self._tables.get(inheritance) or Table(inheritance)
-        self._next_tables[inheritance] = table
-        messages: list[Message] = []
-        spans = [span for span in inheritance if span.size <= PROBED_AT_MOST]
+        asking: list[Message] = []
+        announcing: list[Message] = []
+        tables: list[tuple[int, Table]] = []
         for index, interface in self._interfaces.items():
+            there = self._scope.on(interface.name, inheritance)
+            # A table is known by identity: the same inheritance must not begin its watch anew.
+            table = self._next_tables[there] = self._tables.get(there) or self._next_tables.get(there) or Table(there)
+            tables.append((index, table))
+            spans = [span for span in there if span.size <= PROBED_AT_MOST]
             for gateway in interface.gateways:
-                messages += (
+                asking += (
                     Message(MessageKind.ASK, index, span, int(gateway))
                     for span in spans
                     if span.version == gateway.version
                 )
-        messages += (Message(MessageKind.ANNOUNCE, index, span) for index in self._interfaces for span in spans)
-        return Estate(tuple((index, table) for index in self._interfaces), tuple(messages))
+            announcing += (Message(MessageKind.ANNOUNCE, index, span) for span in spans)
+        return Estate(tuple(tables), (*asking, *announcing))
 
 
-def _asked(standing: Standing, elected: Spans) -> tuple[Version, int] | None:
-    """An address that it answers for and will, of IPv4 if there is one; else one that it answers for; else any, for it
-    may have said less than it did.
+def _asked(standing: Standing, elected: Spans, scope: Scope) -> tuple[Version, int] | None:
+    """An address that it answers for and will, of IPv4 if there is one, and on whatever interface if there is such a
+    one; else one that it answers for; else any, for it may have said less than it did.
     """
     owned = standing.owned
     answered = (owned - standing.unanswered) or owned
+    answered = scope.everywhere(answered) or answered
     lasting = (span for span in answered if elected.find(span.version, span.first))
     return next(((span.version, span.first) for span in (*islice(lasting, 1), *answered.spans[:1])), None)
