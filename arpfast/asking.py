@@ -39,17 +39,26 @@ def status(path: str | None, control: str | None, as_json: bool, watch: bool, ri
         _show(table, result, as_json)
 
 
-@click.command(short_help="Say what becomes of an address, and why.", epilog=example("arpfast explain 192.0.2.10"))
-@click.argument("address")
+@click.command(
+    short_help="Say what becomes of an address, or of a Service, and why.",
+    epilog=example("arpfast explain 192.0.2.10", "arpfast explain -n shop web"),
+)
+@click.argument("address", metavar="ADDRESS|SERVICE")
+@click.option("-n", "--namespace", metavar="NAME", default="", help="In a cluster: that of the Service.")
 @daemon_options
 @json_option
-def explain(address: str, path: str | None, control: str | None, as_json: bool) -> None:
+def explain(address: str, namespace: str, path: str | None, control: str | None, as_json: bool) -> None:
     """Say what becomes of an address: answered or not, where, since when, and why.
 
-    Also who asked for it last, who else claimed it, and which router confirmed that the path works.
+    Also who asked for it last, who else claimed it, and which router confirmed that the path works. With a namespace,
+    say it of each address of a Service, and what keeps which node from answering for it; any node's speaker knows.
     """
     from arpfast.control import Request  # noqa: PLC0415
 
+    if namespace:
+        found = _ask(path, control, Request("explain", address, namespace))
+        _show("show_service", found, as_json)
+        return
     _show("show_explanation", _ask(path, control, Request("explain", address)), as_json)
 
 

@@ -40,6 +40,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     command: Literal["status", "explain", "announce", "reload", "drain", "undrain", "timeline"]
     address: str = ""
+    """Or, with a `namespace`, what a Service is called."""
+    namespace: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):

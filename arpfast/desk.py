@@ -19,9 +19,14 @@ from arpfast.inspection import FILTER_VERDICTS
 from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
+    from arpfast.announcer import Announcer
+    from arpfast.bpf.programs import Filter
     from arpfast.control import Request
     from arpfast.daemon import Daemon
+    from arpfast.inspection import AnnouncerStatistics
+    from arpfast.responder import Responder
     from arpfast.ring.ring import Ring
+    from arpfast.spans import Address
 
 
 class Desk:
@@ -37,6 +42,8 @@ class Desk:
             case "status":
                 return self.status()
             case "explain":
+                if request.namespace:
+                    raise Refused("expected an address, since Services are known to the speakers of a cluster only")
                 return self.explain(request.address)
             case "announce":
                 return self.announce(request.address)
@@ -50,61 +57,27 @@ class Desk:
     def status(self) -> dict[str, Any]:
         """All that `arpfast status` shows."""
         daemon = self._daemon
-        counted = {link.ifindex: link for link in daemon.responder.statistics().links}
         announced = daemon.announcer.statistics()
-        links = []
-        for totals in announced.links:
-            link = counted.get(totals.ifindex)
-            verdicts = {} if link is None else {v.name.lower(): count for v, count in link.verdicts.items() if count}
-            sent = {} if link is None else {kind.name.lower(): count for kind, count in link.sent.items()}
-            drops = 0 if link is None else link.drops
-            links.append({**msgspec.to_builtins(totals), "verdicts": verdicts, "sent": sent, "drops": drops})
         return {
             "version": __version__,
             "pid": os.getpid(),
             "started_unix_s": daemon.started_unix_s,
             "backend": "raw",
-            "filter": self._filter(),
+            "filter": filter_told(daemon.filter),
             "ready": daemon.ready(announced),
             "config": daemon.settings.status(),
             "addresses": {"own": daemon.settings.config.addresses.size, "proxied": daemon.settings.config.proxy.size},
             "conflicts": announced.conflicts,
             "taken": announced.taken,
             "reloads": daemon.settings.reloads,
-            "links": links,
+            "links": links_told(daemon.responder, announced),
             "ring": None if daemon.seat is None else msgspec.to_builtins(daemon.seat.status()),
         }
 
-    def _filter(self) -> dict[str, Any]:
-        """Which filter stands before the sockets. The eBPF one counts, on all interfaces together, what dies in it."""
-        if self._daemon.filter is None:
-            return {"kind": "classic"}
-        counted = self._daemon.filter.statistics()
-        judged = {name: getattr(counted, name) for name in FILTER_VERDICTS}
-        return {"kind": "ebpf", **judged, "unfiltered": len(counted.unfiltered), "unguarded": len(counted.unguarded)}
-
     def explain(self, text: str) -> dict[str, Any]:
         """All about one address. Raises Refused if it is none."""
-        try:
-            if "%" in text:
-                raise ValueError  # a zone, which no address of ours has
-            address = ip_address(text)
-        except ValueError:
-            raise Refused(f"expected a single address, not {text!r}") from None
-        daemon = self._daemon
-        explanation = daemon.announcer.explain(address.version, int(address))
-        asked = daemon.responder.asked(address.version, int(address))
-        names = {link.ifindex: link.interface for link in explanation.links}
-        by = (
-            None
-            if asked is None
-            else {
-                "mac": asked.mac.hex(":"),
-                "interface": names.get(asked.ifindex, f"#{asked.ifindex}"),
-                "unix_s": time.time() - (time.monotonic_ns() - asked.monotonic_ns) / 1e9,
-            }
-        )
-        told = {**msgspec.to_builtins(explanation), "last_asked": by, "ring": None, "checks": []}
+        address, daemon = parsed(text), self._daemon
+        told = {**address_told(daemon.announcer, daemon.responder, address), "ring": None, "checks": []}
         if daemon.seat is not None:
             told["ring"] = msgspec.to_builtins(daemon.seat.explain(address.version, int(address)))
             told["checks"] = msgspec.to_builtins(daemon.seat.checks.explain(address.version, int(address)))
@@ -116,14 +89,7 @@ class Desk:
 
     def timeline(self, text: str) -> list[dict[str, Any]]:
         """The last events, or those of one address. Raises Refused without a ring."""
-        ring = self._ring()
-        if not text:
-            return [msgspec.to_builtins(moment) for moment in ring.timeline.of()]
-        try:
-            address = ip_address(text)
-        except ValueError:
-            raise Refused(f"expected a single address, not {text!r}") from None
-        return [msgspec.to_builtins(moment) for moment in ring.timeline.of((address.version, int(address)))]
+        return timeline_told(self._ring(), text)
 
     def _ring(self) -> Ring:
         if self._daemon.seat is None:
@@ -141,3 +107,59 @@ class Desk:
             raise Refused(f"{text} is not among the own addresses: nothing to announce")
         self._daemon.announcer.announce(ours)
         return {"announced": ours.size}
+
+
+def parsed(text: str) -> Address:
+    """A single address. Raises Refused."""
+    try:
+        if "%" in text:
+            raise ValueError  # a zone, which no address of ours has
+        return ip_address(text)
+    except ValueError:
+        raise Refused(f"expected a single address, not {text!r}") from None
+
+
+def links_told(responder: Responder, announced: AnnouncerStatistics) -> list[dict[str, Any]]:
+    """What is answered on each interface, and what came of it."""
+    counted = {link.ifindex: link for link in responder.statistics().links}
+    links = []
+    for totals in announced.links:
+        link = counted.get(totals.ifindex)
+        verdicts = {} if link is None else {v.name.lower(): count for v, count in link.verdicts.items() if count}
+        sent = {} if link is None else {kind.name.lower(): count for kind, count in link.sent.items()}
+        drops = 0 if link is None else link.drops
+        links.append({**msgspec.to_builtins(totals), "verdicts": verdicts, "sent": sent, "drops": drops})
+    return links
+
+
+def filter_told(filter_: Filter | None) -> dict[str, Any]:
+    """Which filter stands before the sockets. The eBPF one counts, on all interfaces together, what dies in it."""
+    if filter_ is None:
+        return {"kind": "classic"}
+    counted = filter_.statistics()
+    judged = {name: getattr(counted, name) for name in FILTER_VERDICTS}
+    return {"kind": "ebpf", **judged, "unfiltered": len(counted.unfiltered), "unguarded": len(counted.unguarded)}
+
+
+def address_told(announcer: Announcer, responder: Responder, address: Address) -> dict[str, Any]:
+    """Where an address is answered, since when, or why not; and who asked for it last."""
+    explanation = announcer.explain(address.version, int(address))
+    asked = responder.asked(address.version, int(address))
+    names = {link.ifindex: link.interface for link in explanation.links}
+    by = (
+        None
+        if asked is None
+        else {
+            "mac": asked.mac.hex(":"),
+            "interface": names.get(asked.ifindex, f"#{asked.ifindex}"),
+            "unix_s": time.time() - (time.monotonic_ns() - asked.monotonic_ns) / 1e9,
+        }
+    )
+    return {**msgspec.to_builtins(explanation), "last_asked": by}
+
+
+def timeline_told(ring: Ring, text: str) -> list[dict[str, Any]]:
+    """The last events, or those of one address. Raises Refused if it is none."""
+    address = parsed(text) if text else None
+    of = ring.timeline.of(None if address is None else (address.version, int(address)))
+    return [msgspec.to_builtins(moment) for moment in of]

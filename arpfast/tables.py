@@ -174,6 +174,29 @@ def show_explanation(told: dict[str, Any]) -> None:
             console.print(Text(text, style="red"))
 
 
+def show_service(told: dict[str, Any]) -> None:
+    """What becomes of a Service, and of each of its addresses."""
+    console = _console()
+    if told["reason"] is not None:
+        console.print(Text(f"{told['service']} is answered for by nobody: {told['reason']}", style="red"))
+    elif not told["addresses"]:
+        console.print(Text(f"{told['service']} has no address", style="red"))
+    for address in told["addresses"]:
+        ring = address["ring"]
+        owner = "nobody" if ring["owner"] is None else f"{ring['owner']}{' (this node)' if ring['ours'] else ''}"
+        others = [service for service in address["services"] if service != told["service"]]
+        shared = f", shared with {', '.join(others)}" if others else ""
+        style = "red" if ring["owner"] is None else "green"
+        console.print(Text(f"{told['service']} has {address['address']}, owned by {owner}{shared}", style=style))
+    turns = {one["member"]: one["turn"] for address in told["addresses"][:1] for one in address["ring"]["succession"]}
+    rows = [
+        ("" if (turn := turns.get(node["node"])) is None else str(turn + 1), node["node"], ", ".join(node["why"]))
+        for node in told["nodes"]
+    ]
+    rows.sort(key=lambda row: (not row[0], row))
+    console.print(_table(["turn", "node", "what is against it"], rows))
+
+
 def show_ring(status: dict[str, Any]) -> None:
     """The members of the ring, as this one sees them."""
     console = _console()

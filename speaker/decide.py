@@ -56,10 +56,6 @@ class Decision(msgspec.Struct, frozen=True):
     reason: Reason | None = None
     """Why nobody may."""
 
-    def owner(self, members: Collection[str]) -> str | None:
-        """The first of these that may."""
-        return next((node for node in self.succession if node in members), None)
-
     def interfaces(self, node: str) -> frozenset[str] | None:
         """The names of those that it is answered on at this node; None: all that are used."""
         return interfaces(self.advertisements, node)
@@ -86,14 +82,14 @@ class Decider:
     def apply(self, world: World, change: Change) -> frozenset[Span]:
         """Take the world as it is now, of which `change` is new: the addresses whose decision is another one now."""
         everything = change.config or not self._begun
-        nodes = world.nodes.keys() | self._standings.keys() if everything else change.nodes
+        nodes = {*world.nodes, *self._standings} if everything else change.nodes
         stood = dict(self._standings)
         for node in nodes:
             self._look(world, node)
         everything = everything or self._standings != stood
         keys: Iterable[Key] = change.services
         if everything:
-            keys = world.services.keys() | self._judgements.keys()
+            keys = {*world.services, *self._judgements}
             self._scores.clear()
         self._begun = True
         touched: set[Span] = set()
@@ -115,6 +111,12 @@ class Decider:
     def addresses(self, key: Key) -> tuple[Span, ...]:
         """Those that a Service has."""
         return self._judgements.get(key, NOTHING_ASKED).addresses
+
+    def willing(self, address: Span) -> list[Key]:
+        """The Services that are answered for by this address."""
+        decision = self.decisions.get(address)
+        services = () if decision is None else decision.services
+        return [key for key in services if self._judgements[key].reason is None]
 
     def refusal(self, key: Key) -> Reason | None:
         """Why nobody answers for a Service, if so by what it says itself."""

@@ -36,24 +36,26 @@ class Judgement(msgspec.Struct, frozen=True):
     """Those that serve it, if only they will do; None: any will."""
 
 
-NOTHING_ASKED = Judgement(reason=Reason.SERVICE_DELETED)
+_REFUSED = {reason: Judgement(reason=reason) for reason in Reason}
+"""Once in memory: most Services of a cluster are of another type."""
+NOTHING_ASKED = _REFUSED[Reason.SERVICE_DELETED]
 
 
 def judge(service: Service, serving: Serving, config: Config) -> Judgement:
     """What this Service asks for, by the configuration."""
     if service.spec.type != "LoadBalancer":
-        return Judgement(reason=Reason.NOT_LOAD_BALANCER)
+        return _REFUSED[Reason.NOT_LOAD_BALANCER]
     texts = [ingress.ip for ingress in service.status.load_balancer.ingress]
     if not texts:
-        return Judgement(reason=Reason.NO_IP_ALLOCATED)
+        return _REFUSED[Reason.NO_IP_ALLOCATED]
     try:
         addresses = tuple(dict.fromkeys(map(parse, texts)))
     except ValueError:
-        return Judgement(reason=Reason.INVALID_IP)
+        return _REFUSED[Reason.INVALID_IP]
     pools = [config.pool_of(address) for address in addresses]
     pool = pools[0]
     if pool is None or any(other is not pool for other in pools):
-        return Judgement(reason=Reason.IP_NOT_ALLOWED)
+        return _REFUSED[Reason.IP_NOT_ALLOWED]
     if not serving.anywhere:
         return Judgement(addresses, Reason.NO_ENDPOINTS)
     labels = service.metadata.labels

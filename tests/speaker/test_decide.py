@@ -75,13 +75,6 @@ def test_an_address_mapped_into_ipv6_is_of_ipv4() -> None:
     assert decide(world([service("web", f"::ffff:{V4}")])) == decide(world([service("web", V4)]))
 
 
-def test_of_the_members_the_first_in_the_order_is_the_owner() -> None:
-    found = one(world([service("web", V4)]))
-    assert found.owner({"iris1", "iris2"}) == "iris2"
-    assert found.owner({"iris1"}) == "iris1"
-    assert found.owner({"iris9"}) is None
-
-
 # Services that nobody answers for
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arpfast.election import Candidate, Method, Reason, elect
-from arpfast.spans import Spans
+from arpfast.spans import Span, Spans
 from arpfast.units import Units
 from cluster.world import Change
 from speaker.decide import Decider, Decision
@@ -98,9 +98,9 @@ THERE = st.lists(st.sampled_from(members("abcd") + members("ab", drained="ab")),
 
 @given(st.lists(st.tuples(DECISIONS, THERE, st.booleans()), min_size=1))
 def test_step_by_step_comes_to_the_same_as_all_at_once(
-    steps: list[tuple[dict[object, Decision], list[Candidate], bool]],
+    steps: list[tuple[dict[Span, Decision], list[Candidate], bool]],
 ) -> None:
-    before: dict[object, Decision] = {}
+    before: dict[Span, Decision] = {}
     electorate = Electorate({})
     for decisions, there, elected in steps:
         changed = {each for each in before.keys() | decisions.keys() if before.get(each) != decisions.get(each)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from arpfast.election import Method
 from arpfast.ring.orders import Terms
 from arpfast.ring.roster import Gossip
@@ -153,3 +156,32 @@ def test_fast_heirs_inherit_what_they_may_have() -> None:
     world.hosts["a"].stop()
     world.run(0.3)
     assert world.owners(V4) == ["c"]
+
+
+ORDERS = st.permutations("abc").flatmap(lambda order: st.integers(1, 3).map(lambda count: "".join(order[:count])))
+STEPS: st.SearchStrategy[tuple[str, str, frozenset[str]]] = st.one_of(
+    st.tuples(st.just("tell"), ORDERS, st.frozensets(st.sampled_from("abc"), min_size=1)),
+    st.tuples(st.sampled_from(["stop", "freeze", "thaw"]), st.sampled_from("abc"), st.just(frozenset())),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(STEPS, st.floats(0.0, 3.0)), max_size=12), ORDERS)
+def test_whatever_each_was_told_and_when_the_first_in_the_last_order_answers(
+    steps: list[tuple[tuple[str, str, frozenset[str]], float]], last: str
+) -> None:
+    world = ring("abc")
+    for (what, of, whom), seconds in steps:
+        if what == "tell":
+            tell(of, *(world.hosts[name] for name in sorted(whom) if world.hosts[name].live))
+        elif what == "stop" or world.hosts[of].frozen is (what == "thaw"):
+            getattr(world.hosts[of], what)()
+        world.run(seconds)
+    for host in world.hosts.values():
+        if not host.up:
+            host.start()
+        elif host.frozen:
+            host.thaw()
+    tell(last, *world.hosts.values())
+    world.run(2 * QUIET_S)
+    assert world.owners(V4) == [last[0]], world.told[-20:]

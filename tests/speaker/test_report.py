@@ -1,0 +1,130 @@
+"""What is written of what is answered, to a stand-in for the API server that keeps all in a dictionary."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from cluster.client import ApiError
+from cluster.resources import Metadata, Object
+from speaker.report import Announced, Report, own_pod
+from tests.speaker.cluster_of import key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cluster.client import Client
+    from cluster.events import Events
+    from cluster.watch import Log
+
+
+class Store:
+    """ServiceL2Statuses by name, and what was asked."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    async def request(
+        self, verb: str, kind: Any, namespace: str = "", name: str = "", subresource: str = "", *,
+        query: Any = None, body: bytes | None = None, content_type: str = "",
+    ) -> bytes:  # fmt: skip
+        self.asked.append(verb)
+        if verb == "list":
+            wanted = dict(each.split("=") for each in query["labelSelector"].split(","))
+            found = [each for each in self.objects.values() if wanted.items() <= each["metadata"]["labels"].items()]
+            return json.dumps({"items": found}).encode()
+        if verb == "create":
+            assert body is not None
+            made = json.loads(body)
+            made["metadata"]["name"] = f"l2-{len(self.asked)}"
+            self.objects[made["metadata"]["name"]] = made
+            return json.dumps(made).encode()
+        if name not in self.objects:
+            raise ApiError(f"{verb} {kind.resource} {name}", 404)
+        if verb == "patch":
+            assert body is not None
+            self.objects[name]["status"] = {k: v for k, v in json.loads(body)["status"].items() if v is not None}
+        elif verb == "delete":
+            del self.objects[name]
+        return json.dumps(self.objects.get(name, {})).encode()
+
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (each["metadata"]["labels"]["metallb.io/node"], each.get("status", {})) for each in self.objects.values()
+        ]
+
+
+POD = Object(Metadata("speaker-a", "metallb-system", "1234"))
+WEB = {"node": "a", "serviceName": "web", "serviceNamespace": "shop"}
+
+
+def run(act: Callable[[Report, Store], Awaitable[None]], store: Store | None = None, node: str = "a") -> Store:
+    store = store or Store()
+
+    async def go() -> None:
+        report = Report(
+            cast("Client", store), cast("Events", None), node=node, namespace="metallb-system", log=cast("Log", None),
+            pod=POD,
+        )  # fmt: skip
+        await act(report, store)
+
+    asyncio.run(go())
+    return store
+
+
+def test_one_object_says_who_answers_and_where() -> None:
+    async def act(report: Report, store: Store) -> None:
+        await report._write(key(), Announced(("eth0", "eth1")))
+        assert store.told() == [("a", {**WEB, "interfaces": [{"name": "eth0"}, {"name": "eth1"}]})]
+        (made,) = store.objects.values()
+        assert made["metadata"]["ownerReferences"] == [
+            {"apiVersion": "v1", "kind": "Pod", "name": "speaker-a", "uid": "1234"}
+        ]
+        store.asked.clear()
+        await report._write(key(), Announced(("eth0", "eth1")))
+        assert store.asked == ["list"], "expected nothing to be written twice"
+        await report._write(key(), Announced())
+        assert store.told() == [("a", WEB)]
+        await report._write(key(), None)
+        assert store.told() == []
+
+    run(act)
+
+
+def test_who_answers_removes_what_others_have_left_and_who_does_not_his_own() -> None:
+    async def announce(report: Report, _store: Store) -> None:
+        await report._write(key(), Announced())
+        await report._write(key("other"), Announced())
+
+    async def withdraw(report: Report, _store: Store) -> None:
+        await report._write(key(), None)
+
+    store = run(announce, node="b")
+    run(withdraw, store)
+    assert [node for node, _ in store.told()] == ["b", "b"]
+    run(announce, store)
+    assert sorted(node for node, _ in store.told()) == ["a", "a"]
+
+
+def test_what_an_earlier_life_has_left_is_removed() -> None:
+    async def announce(report: Report, _store: Store) -> None:
+        await report._write(key(), Announced())
+
+    async def forget(report: Report, _store: Store) -> None:
+        await report.forget_former()
+
+    store = run(announce)
+    run(announce, store, node="b")
+    store.objects["more"] = json.loads(json.dumps(next(iter(store.objects.values()))))
+    store.objects["more"]["metadata"]["name"] = "more"
+    run(forget, store, node="b")
+    assert store.told() == []
+
+
+@pytest.mark.parametrize("name", ["", "speaker-a"])
+def test_a_pod_that_is_not_there_owns_nothing(name: str) -> None:
+    assert asyncio.run(own_pod(cast("Client", Store()), "metallb-system", name)) is None
