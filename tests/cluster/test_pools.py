@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from arpfast.spans import Span
+from arpfast.spans import Span, address_of
 from cluster.pools import parse_entry
 from tests.cluster.configuring import parsed, pool, told
 
@@ -108,6 +110,15 @@ def test_an_entry_that_is_refused(entry: str, expected: str) -> None:
 )
 def test_an_entry_that_is_read(entry: str, expected: str) -> None:
     assert parse_entry(entry) == Span.parse(expected)
+
+
+@given(st.text("0123456789abcdef.:/-% x", max_size=40) | st.text(max_size=20))
+def test_any_text_is_a_span_or_refused(text: str) -> None:
+    try:
+        span = parse_entry(text)
+    except ValueError:
+        return
+    assert parse_entry(f"{address_of(span.version, span.first)}-{address_of(span.version, span.last)}") == span
 
 
 def test_a_pool_holds_what_is_written() -> None:

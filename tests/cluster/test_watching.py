@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster import kinds
 from cluster.backoff import Backoff
@@ -61,6 +63,13 @@ def version(of: Service | None) -> str | None:
 
 def refused(code: int, message: str = "", retry_after_s: float = 0.0) -> ApiError:
     return ApiError("watch services", code, "Refused", message, retry_after_s)
+
+
+PARTS = [
+    b"\n", b"{", b"}", b'{"type":"ADDED","object":', b'{"type":"DELETED","object":', b'{"metadata":{"name":"web",',
+    b'"namespace":"shop"}}', b'"resourceVersion":"99",', b'"spec":{"ports":', b"null", b'"\xff"',
+    event("ADDED", service("a", 11)), event("MODIFIED", service("web", 12)), event("BOOKMARK", {}), event("ERROR", {"code": 410}), mark(20),
+]  # fmt: skip
 
 
 class TestListing:
@@ -282,6 +291,18 @@ class TestHostile:
             one.feed(text)
         one.failed(told.value, 0)
         assert "sendInitialEvents" in one.next_request().query
+
+    @given(st.lists(st.binary(max_size=60) | st.sampled_from(PARTS), max_size=12))
+    def test_any_bytes_are_taken_or_refused(self, chunks: list[bytes]) -> None:
+        """Never is anything else raised, and what was known is never lost but by a DELETED of its own."""
+        one = listed(service("web", 3))
+        try:
+            for chunk in chunks:
+                one.feed(chunk)
+        except (ValueError, ApiError) as error:
+            one.failed(error, 1)
+        deleted = b'"DELETED"' in b"".join(chunks)
+        assert WEB in one.objects or deleted
 
     def test_a_line_without_an_end(self) -> None:
         one = listed()

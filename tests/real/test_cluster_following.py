@@ -8,7 +8,8 @@ import pytest
 
 from cluster import kinds
 from cluster.client import Client
-from cluster.following import SPEAKER, Following
+from cluster.config import Password
+from cluster.following import BGP, SPEAKER, Following
 from cluster.resources import Key
 from lab import wait_until
 from tests.cluster.test_errands import Quiet
@@ -16,7 +17,7 @@ from tests.real.inside import Inside, Meddler
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from cluster.problems import Problem
@@ -31,14 +32,14 @@ WEB = Key("default", "web")
 class Follower:
     """Follows in a host of the lab, as the speaker's ServiceAccount."""
 
-    def __init__(self, inside: Inside, kubeconfig: Path, **settings: Any) -> None:
+    def __init__(self, inside: Inside, kubeconfig: Path, wanted: Iterable[kinds.Kind[Any]] = SPEAKER) -> None:
         self.log = Quiet()
         self.changes: list[Change] = []
         self.problems: tuple[Problem, ...] = ()
         self._inside = inside
         self.client = inside.do(Client.connect(str(kubeconfig)))
         self.following = Following(
-            self.client, SPEAKER, namespace=METALLB, wake=self._wake, log=self.log, report=self._report, **settings
+            self.client, wanted, namespace=METALLB, wake=self._wake, log=self.log, report=self._report
         )
         self.running: asyncio.Task[None] | None = None
 
@@ -292,6 +293,30 @@ def test_a_right_that_is_missing_is_named(inside: Inside, installed: ControlPlan
             lambda: any(facts["error"].startswith(said) for _, facts in follower.log.lines), what="the log to say so"
         )
         assert not follower.following.ready
+    finally:
+        follower.close()
+
+
+def test_only_those_secrets_are_watched_that_peers_name(inside: Inside, installed: ControlPlane) -> None:
+    api = installed.api
+    peer = custom("BGPPeer", "tor", myASN=64512, peerASN=64513, peerAddress="192.0.2.1", passwordSecret={"name": "bgp"})
+    api.create({**peer, "apiVersion": "metallb.io/v1beta2"})
+    follower = Follower(inside, installed.kubeconfig("admin"), wanted=(*SPEAKER, *BGP)).begin()
+    try:
+        wait_until(lambda: [each.transient for each in follower.problems] == [True], 60, what="the Secret to be missed")
+        metadata = {"name": "bgp", "namespace": METALLB}
+        for name, text in (("other", "no"), ("bgp", "hunter2")):
+            api.create({
+                "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+                "metadata": {**metadata, "name": name}, "stringData": {"username": "", "password": text},
+            })  # fmt: skip
+        follower.wait(lambda world: [each.password for each in world.config.peers] == [Password("hunter2")], "it")
+        assert set(follower.following.gathering._secrets) == {"bgp"}
+        api.patch("secrets", "bgp", {"stringData": {"password": "hunter3"}}, namespace=METALLB)
+        follower.wait(lambda world: [each.password for each in world.config.peers] == [Password("hunter3")], "another")
+        api.delete("bgppeers", "tor", METALLB)
+        follower.wait(lambda world: not world.config.peers, "the peer to go")
+        assert not follower.following._secrets
     finally:
         follower.close()
 
