@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEAST_S, MOST_S = 0.1, 30.0
+LEAST_S, MOST_S = 0.1, 10.0
+"""After an outage, so long at most goes by until what is new is known."""
 RETRY_AFTER_AT_MOST_S = 120.0
 """A server may ask for more; it is asked again nevertheless."""
 

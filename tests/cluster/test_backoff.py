@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.backoff import Backoff
+from cluster.backoff import MOST_S, Backoff
 
 
 def test_no_two_wait_the_same() -> None:
@@ -21,7 +21,7 @@ def test_for_ever() -> None:
     backoff = Backoff(dice=lambda: 1.0)
     for _ in range(5000):
         backoff.failed()
-    assert backoff.failed() == 30
+    assert backoff.failed() == MOST_S
 
 
 def test_what_a_server_asks_for_is_added() -> None:
