@@ -193,7 +193,8 @@ class ControlPlane:
 
     def _kubeconfig(self, user: str, token: str) -> Path:
         path = self.directory / f"{user.replace(':', '-')}.kubeconfig"
-        path.touch(mode=0o600)
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
         cluster = {"server": SERVER, "certificate-authority": str(self.authority.path)}
         whole = {
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
@@ -201,8 +202,8 @@ class ControlPlane:
             "users": [{"name": user, "user": {"token": token}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
         }  # fmt: skip
-        path.write_text(json.dumps(whole, indent=1))
-        return path
+        new.write_text(json.dumps(whole, indent=1))
+        return new.replace(path)  # whole at once: somebody who was started before may be reading it
 
     # One test after another
 
