@@ -154,8 +154,8 @@ class Company:
         return self._witness.stop()
 
     def watch_anew(self) -> None:
-        """Forget what the witness has heard, and go on."""
-        self._witness.stop()
+        """Forget what the witness has heard, which may be more than it could keep, and go on."""
+        self._witness.process.close()
         self._witness = Witness.start(self.ring.witness, self.addresses)
 
     def check(self, present: Iterable[Member] | None = None, rounds: int = 30) -> dict[str, Member]:
