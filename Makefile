@@ -65,8 +65,8 @@ fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
 bench: .venv/.packages-lab .venv/.built
-	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py,bench/bench_$(WHICH).py) -s -q \
-	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)'
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py --ignore=bench/bench_calm.py,bench/bench_$(WHICH).py) -s -q \
+	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS)
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .

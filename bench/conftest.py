@@ -32,6 +32,7 @@ class Rounds(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.addoption("--trials", type=int, default=30, help="how often hosts fail in each way (default: 30)")
+    parser.addoption("--seconds", type=float, default=600.0, help="how long a ring is watched (default: 600)")
     parser.addoption("--only", default="", help="fail only in ways whose line of progress matches this expression")
 
 
@@ -73,6 +74,12 @@ def rounds(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
 def trials(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
     """The same, where a measurement has many; which cases there are is an option, too."""
     return _rounds(request, ledger, request.config.getoption("--trials"), request.config.getoption("--only"))
+
+
+@pytest.fixture
+def seconds(request: pytest.FixtureRequest) -> float:
+    """How long to watch what should not happen."""
+    return float(request.config.getoption("--seconds"))
 
 
 def _rounds(request: pytest.FixtureRequest, ledger: Ledger, many: int, only: str = "") -> Rounds:
