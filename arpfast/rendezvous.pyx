@@ -152,7 +152,7 @@ cdef class Roll:
         return roll_cut(self.runs, len(self.spans), at, span.version, span.first, span.last, start, stop)
 
     def ranges(self, spans):
-        """The units whose addresses, or anchors, lie in `Spans`: from, to (excluded), in order, never two that touch."""
+        """The units whose addresses, or anchors, lie in `Spans`: from, to (excluded), in order, no two that touch."""
         cdef span_t span
         cdef size_t at
         cdef uint32_t start = 0, stop = 0, begun = 0, reached = 0
