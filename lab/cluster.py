@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
+from lab.link import Link
 from lab.native import HERE
 from lab.programs import PROXY
 from lab.ring import Ring
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from lab.api import Api, Json
     from lab.control_plane import ControlPlane
     from lab.host import Host
-    from lab.link import Link
     from lab.network import Lab
     from lab.process import Process
 
@@ -167,7 +167,7 @@ class Cluster:
         """A Pod on the node that answers, with these labels (`app=web`); ready."""
         addresses = node.new_pod_addresses()
         for address in addresses:
-            node.host.netlink("addr", "add", index=_LOOPBACK, address=address, prefixlen=128 if ":" in address else 32)
+            Link(node.host, _LOOPBACK).add_address(f"{address}/{128 if ':' in address else 32}")
         backend = node.host.spawn(
             [sys.executable, "-I", "-S", HERE / "traffic" / "backend.py", node.name, str(PORT), *addresses]
         )
