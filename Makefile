@@ -10,7 +10,7 @@ ROUNDS ?= 5
 TRIALS ?= 30
 ONLY ?=
 
-.PHONY: build programs demo demo-link test test-pure fuzz bench lint format clean
+.PHONY: build programs demo demo-kubernetes demo-link test test-pure fuzz bench lint format clean
 build: .venv/.built
 
 define right_python
@@ -54,6 +54,9 @@ demo: .venv/.packages-lab .venv/.built
 
 demo-link: .venv/.packages-lab .venv/.built
 	@$(PY) -m lab.demo_link
+
+demo-kubernetes: .venv/.packages-lab .venv/.built programs
+	@$(PY) -m lab.demo_kubernetes
 
 test: .venv/.packages-lab .venv/.built programs lint
 	@$(PY) -P -m pytest

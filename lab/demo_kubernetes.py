@@ -1,0 +1,249 @@
+"""`make demo-kubernetes`: Services of a real cluster get addresses, their owner dies, and a client keeps count.
+
+Real are the API server with etcd behind it, what `deploy/kubernetes` has for it, the controller and a speaker for each
+of three nodes with just the rights of their ServiceAccounts, and kube-proxy on each. Nobody runs Pods: the two are
+started here as the manifests say, and what is behind the Services is a small program on each node. The Services ask for
+`externalTrafficPolicy: Local`: the client is answered by the node that owns the address. Ends by itself and leaves
+nothing behind.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from lab import manifests
+from lab.cluster import Cluster
+from lab.control_plane import ControlPlane
+from lab.live import Live
+from lab.manifests import NAMESPACE, render
+from lab.member import ARPFAST
+from lab.network import Lab, obstacle
+from lab.process import Process, ProcessFailed
+from lab.programs import KUBECTL
+from lab.ring import Cut
+from lab.traffic import Traffic
+from lab.waiting import DeadlineError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lab.api import Json
+    from lab.cluster import Node
+    from lab.host import Host
+
+DEADLINE_S = 60.0
+SERVICES = [f"web-{number}" for number in range(1, 7)]
+
+
+def container(kind: str) -> dict[str, Any]:
+    """What a Deployment or DaemonSet runs."""
+    workload = next(thing for thing in render() if thing["kind"] == kind)
+    (only,) = workload["spec"]["template"]["spec"]["containers"]
+    return dict(only)
+
+
+def environment(told: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
+    """Its environment, where a Pod has these fields."""
+    return {
+        each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        for each in told["env"]
+    }
+
+
+def custom(kind: str, spec: Json) -> Json:
+    """One of the custom resources."""
+    metadata = {"name": "demo", "namespace": NAMESPACE}
+    return {"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+class Speaker:
+    """What the DaemonSet runs on one node."""
+
+    def __init__(self, cluster: Cluster, node: Node, key: bytes) -> None:
+        """`key` is what the Secret has; start it."""
+        self.cluster, self.node = cluster, node
+        self.directory = cluster.lab.directory / f"speaker-{node.name}"
+        self.directory.mkdir()
+        (self.directory / "secretkey").write_bytes(key)
+        (self.directory / "secretkey").chmod(0o400)
+        self.control = self.directory / "control.sock"
+        self.process: Process
+        labels = {"app": "metallb", "component": "speaker"}
+        cluster.make_pod(f"speaker-{node.name}", node.name, node.addresses, labels, namespace=NAMESPACE)
+
+    def begin(self) -> None:
+        """Start it (again), and do not wait."""
+        told = container("DaemonSet")
+        fields = {
+            "spec.nodeName": self.node.name, "metadata.namespace": NAMESPACE, "status.podIP": self.node.addresses[0],
+            "metadata.name": f"speaker-{self.node.name}",
+        }  # fmt: skip
+        where = {"METALLB_ML_SECRET_KEY_PATH": str(self.directory)}
+        kubeconfig = self.cluster.control.account_kubeconfig(NAMESPACE, "speaker")
+        options = ["--kubeconfig", str(kubeconfig), "--control", str(self.control), "--log-format", "json"]
+        command = [sys.executable, *told["command"][1:], *options]
+        self.process = self.node.host.spawn(command, environment=environment(told, fields) | where)
+
+    def start(self) -> None:
+        """Start it (again), and wait until it says so."""
+        self.begin()
+        self.process.wait_for_line('"started"', DEADLINE_S)
+
+
+class Piece:
+    """The cluster and what runs in it."""
+
+    def __init__(self, lab: Lab, console: Console) -> None:
+        """Start everything, but the Services."""
+        self.console = console
+        self.control = ControlPlane(lab)
+        manifests.install(self.control.api)
+        self.cluster = Cluster(lab, self.control)
+        self.ring = self.cluster.ring
+        self.controller = self._controller()
+        key = wait_until(self._key, DEADLINE_S, what="the ring's key to be made", every_ms=50)
+        self.speakers = {node.host: Speaker(self.cluster, node, key) for node in self.cluster.nodes}
+        for speaker in self.speakers.values():
+            speaker.begin()
+        for speaker in self.speakers.values():
+            speaker.process.wait_for_line('"started"', DEADLINE_S)
+        for node in self.cluster.nodes:
+            self.cluster.pod(f"web-{node.name}", node)
+
+    def _controller(self) -> Process:
+        told = container("Deployment")
+        fields = {"metadata.namespace": NAMESPACE, "metadata.name": "controller-1"}
+        kubeconfig = self.control.account_kubeconfig(NAMESPACE, "controller")
+        command = [sys.executable, *told["command"][1:], "--kubeconfig", str(kubeconfig), "--log-format", "json"]
+        return self.control.host.spawn(command, environment=environment(told, fields))
+
+    def _key(self) -> bytes:
+        assert self.controller.alive, self.controller.output
+        found = self.control.api.list("secrets", NAMESPACE, fieldSelector="metadata.name=memberlist")
+        return base64.b64decode(found[0]["data"]["secretkey"]) if found else b""
+
+    def serve(self) -> None:
+        """Make a pool and Services, and wait until each has an address."""
+        api = self.control.api
+        api.create(custom("IPAddressPool", {"addresses": ["192.0.2.100-192.0.2.120"]}))
+        api.create(custom("L2Advertisement", {"interfaces": ["eth0"]}))
+        for name in SERVICES:
+            self.cluster.service(name, externalTrafficPolicy="Local")
+
+        def addresses() -> list[str]:
+            assert self.controller.alive, self.controller.output
+            found = [address for name in SERVICES for address in self.cluster.ingress(name)]
+            return found if len(found) == len(SERVICES) else []
+
+        self.ring.addresses = tuple(
+            wait_until(addresses, DEADLINE_S, what="every Service to have an address", every_ms=50)
+        )
+
+    def owner(self) -> Host:
+        """Who has the first address."""
+        return self.ring.wait_owner(self.ring.addresses[0], deadline_s=DEADLINE_S)
+
+    def show(self, told: str, host: Host, *command: str | Path) -> None:
+        """Run a command, showing both what it is and what it says."""
+        self.console.print(told, style="dim")
+        for line in host.run([*command], timeout_s=DEADLINE_S).stdout.rstrip().splitlines():
+            self.console.print(f"  {line.rstrip()}", markup=False, soft_wrap=True)
+
+    def kubectl(self, *words: str) -> None:
+        """Show what kubectl says."""
+        config = self.control.kubeconfig("admin")
+        self.show(f"$ kubectl {' '.join(words)}", self.control.host, KUBECTL.path(), "--kubeconfig", config, *words)
+
+    def wait_shared(self) -> None:
+        """Wait until everybody has what the election gives it again: the same owners as at first."""
+        wait_until(lambda: self.ring.owners() == self.first, DEADLINE_S, what="the first owners again", every_ms=50)
+
+    def settle(self) -> None:
+        """Remember who owns what while all is well."""
+        for address in self.ring.addresses:
+            self.ring.wait_owner(address, deadline_s=DEADLINE_S)
+        self.first = self.ring.owners()
+
+
+@contextmanager
+def chapter(live: Live, title: str, undo: Callable[[], object]) -> Iterator[None]:
+    """Something happens, the client notices what it notices, and then it is undone."""
+    with live.chapter(title):
+        yield
+        live.wait_calm()
+    undo()
+
+
+def play(console: Console) -> None:
+    """The whole piece."""
+    with Lab() as lab:
+        console.print("A real API server, three nodes with kube-proxy, our controller and speakers:", style="bold")
+        piece = Piece(lab, console)
+        piece.serve()
+        piece.kubectl("get", "nodes")
+        piece.kubectl("get", "services")
+        ring, address = piece.ring, piece.ring.addresses[0]
+        answer = piece.cluster.wait_answer(address)
+        console.print(f"A client asks {address} by TCP: {answer.node} answers, and was asked by {answer.asker}.")
+        with Traffic.start(ring.client, ring.addresses, live=True) as traffic, Live(ring, traffic, console) as live:
+            live.wait_calm(deadline_s=DEADLINE_S)
+            piece.settle()
+
+            host = piece.owner()
+            with chapter(live, f"The cable of {host.name} is cut", ring.heal):
+                ring.cut(host, Cut.SWITCH)
+            piece.wait_shared()
+
+            host = piece.owner()
+            with chapter(live, f"The speaker of {host.name} is killed: another answers", piece.speakers[host].start):
+                piece.speakers[host].process.kill()
+                wait_until(lambda: piece.owner() is not host, DEADLINE_S, what="another owner", every_ms=20)
+            piece.wait_shared()
+
+            host = piece.owner()
+            with chapter(live, f"The speaker of {host.name} is told to stop (SIGTERM), and hands over first",
+                         piece.speakers[host].start):  # fmt: skip
+                piece.speakers[host].process.signal(signal.SIGTERM)
+                piece.speakers[host].process.wait(DEADLINE_S)
+            piece.wait_shared()
+
+            host = piece.owner()
+            with chapter(live, f"The API server is killed, and then the cable of {host.name} is cut", ring.heal):
+                piece.control.kill_apiserver()
+                ring.cut(host, Cut.SWITCH)
+            piece.control.start_apiserver()
+            piece.wait_shared()
+
+            host = piece.owner()
+            words = ["explain", "-n", "default", SERVICES[0]]
+            told = f"{host.name}$ arpfast {' '.join(words)}"
+            piece.show(told, host, ARPFAST, *words, "--control", piece.speakers[host].control)
+
+
+def main() -> int:
+    """Play it, or say in one line why that cannot be."""
+    if reason := obstacle():
+        print(f"arpfast: no demo: {reason}", file=sys.stderr)
+        return 1
+    console = Console(highlight=False)
+    try:
+        play(console)
+    except (DeadlineError, ProcessFailed) as error:
+        print(f"arpfast: the demo went wrong: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\narpfast: interrupted; everything has been removed again", file=sys.stderr)
+        return 130
+    console.print("\nThat was it; everything has been removed again.", style="bold")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
