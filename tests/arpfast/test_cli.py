@@ -81,7 +81,7 @@ def test_version_is_the_packages() -> None:
         (["run", "192.0.2.1/24"], "expected a prefix without host bits, as in 192.0.2.0/24"),
         (["run", "ff02::1"], "it holds multicast addresses"),
         (["run", "-c", "/nowhere/f.yaml"], "arpfast: /nowhere/f.yaml: cannot be read: no such file or directory"),
-        (["explain"], "Missing argument 'ADDRESS'"),
+        (["explain"], "Missing argument 'ADDRESS|SERVICE'"),
         (["completion", "fish"], "'fish' is not one of 'bash', 'zsh'"),
     ],
 )
