@@ -45,7 +45,9 @@ def several(description: str, items: Schema, **more: Any) -> Schema:
 
 
 def distinct(description: str, items: Schema, **more: Any) -> Schema:
-    """A list in which nothing is twice: the API server sees to it."""
+    """A list of plain values in which nothing is twice: the API server sees to it. Of objects it cannot be: a server-side
+    apply of a set of objects fails as a whole, so their doubles are for who reads them to tell.
+    """
     return several(description, items, **{"x-kubernetes-list-type": "set"} | more)
 
 
@@ -73,22 +75,22 @@ _VALUES = (
 
 
 def selector(description: str = "", *, strict: bool = False) -> Schema:
-    """A `metav1.LabelSelector`; a strict one has no requirement twice, and no value twice in one."""
-    lists = distinct if strict else several
+    """A `metav1.LabelSelector`; a strict one has no value twice in one requirement."""
+    values = distinct if strict else several
     requirement = fields(
         "",
         {
             "key": text("The label.", minLength=1),
             "operator": text("How the label relates to the values.", enum=_OPERATORS),
-            "values": lists("What the label is compared with.", text()),
+            "values": values("What the label is compared with.", text()),
         },
         required=("key", "operator"),
-        **rules(_VALUES) | (ATOMIC if strict else {}),
+        **rules(_VALUES),
     )
     return fields(
         description,
         {
-            "matchExpressions": lists("Each has to hold.", requirement),
+            "matchExpressions": several("Each has to hold.", requirement),
             "matchLabels": _made(
                 "object", "Each label has to have this value.", {"additionalProperties": {"type": "string"}}
             ),
@@ -99,7 +101,7 @@ def selector(description: str = "", *, strict: bool = False) -> Schema:
 
 def selectors(description: str, *, strict: bool = False) -> Schema:
     """Several of them, of which one has to select."""
-    return distinct(f"{description} One of them has to select.", selector(strict=strict))
+    return several(f"{description} One of them has to select.", selector(strict=strict))
 
 
 def address(description: str) -> Schema:
