@@ -43,6 +43,8 @@ class RingState(msgspec.Struct, frozen=True):
     members: tuple[MemberState, ...]
     unowned: str
     """Addresses that no member here claims."""
+    handing_over: int = 0
+    """How many addresses we answer for that another has been given, and has not taken yet."""
 
 
 class Successor(msgspec.Struct, frozen=True):
@@ -93,6 +95,7 @@ def ring_state(ownership: Ownership, profile: str) -> RingState:
         profile,
         tuple(members),
         told(ownership.wanted - covered),
+        ownership.to_hand_over().size,
     )
 
 

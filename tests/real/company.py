@@ -79,7 +79,7 @@ class Company:
 
     def agree(self, present: Iterable[Member] | None = None, *, addresses: int | None = None) -> dict[str, Member]:
         """Wait until the members that are present (all) agree who owns what, and nothing more is about to move: nobody
-        is in hold-down, and nobody doubts another.
+        is in hold-down, has anything to hand over, or doubts another.
 
         Who owns each address. They may count absent ones as members that are not here.
         """
@@ -88,7 +88,8 @@ class Company:
         views: list[dict[str, dict[str, Any]]] = []
 
         def agreed() -> bool:
-            views[:] = [member.view() for member in there]
+            status = [member.ask("status") for member in there]
+            views[:] = [{seen["name"]: seen for seen in said["ring"]["members"]} for said in status]
             names = {member.name for member in there}
             pictures = [
                 {name: (seen["owned"], seen["addresses"], seen["here"], seen["holding"]) for name, seen in view.items()}
@@ -96,7 +97,7 @@ class Company:
             ]
             here = [{name: seen for name, seen in picture.items() if name in names or seen[2]} for picture in pictures]
             return (
-                all(member.ask("status")["ready"] for member in there)
+                all(said["ready"] and not said["ring"]["handing_over"] for said in status)
                 and all(picture == here[0] for picture in here)
                 and set(here[0]) == names
                 and all(seen["here"] and seen["gossip"] == "alive" for view in views
