@@ -21,15 +21,7 @@ from typing import TYPE_CHECKING
 
 from arpfast.agenda import Action, Parcel
 from arpfast.confirming import Confirming
-from arpfast.conflicts import (
-    MAX_CONFLICTS,
-    RATE_LIMIT_INTERVAL_S,
-    Conflicts,
-    Key,
-    Reaction,
-    Withheld,
-    retry_delay_s,
-)
+from arpfast.conflicts import MAX_CONFLICTS, RATE_LIMIT_INTERVAL_S, Conflicts, Key, Reaction, Withheld, retry_delay_s
 from arpfast.crossing import MessageKind
 from arpfast.probing import PROBED_AT_MOST, ProbeMode, ProbePlan, plan
 from arpfast.repeating import Repeating

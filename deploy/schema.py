@@ -45,8 +45,8 @@ def several(description: str, items: Schema, **more: Any) -> Schema:
 
 
 def distinct(description: str, items: Schema, **more: Any) -> Schema:
-    """A list of plain values in which nothing is twice: the API server sees to it. Of objects it cannot be: a server-side
-    apply of a set of objects fails as a whole, so their doubles are for who reads them to tell.
+    """A list of plain values in which nothing is twice: the API server sees to it. Not of objects: a server-side
+    apply of a set of objects fails as a whole, so doubles among them are for who reads them to tell.
     """
     return several(description, items, **{"x-kubernetes-list-type": "set"} | more)
 

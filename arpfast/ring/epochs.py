@@ -40,3 +40,13 @@ class Epochs:
         if spans:
             claims[1] = spans
         return claims
+
+
+def outbid(mine: Claims, theirs: Claims, *, among_equals: bool) -> Spans:
+    """What of mine is theirs with better right: by a later epoch or, `among_equals`, by the same one, too."""
+    lost = NOTHING
+    for epoch, spans in theirs.items():
+        for own, held in mine.items():
+            if epoch > own or (epoch == own and among_equals):
+                lost |= held & spans
+    return lost

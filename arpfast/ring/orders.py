@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from arpfast.election import Method
 from arpfast.ring.standing import Standing  # noqa: TC001 (msgspec reads the annotations)
 from arpfast.spans import Spans
+
+if TYPE_CHECKING:
+    from arpfast.ring.settings import RingSettings
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -19,6 +24,17 @@ class Terms(msgspec.Struct, frozen=True):
     hold_down_s: float = 10.0
     inherit: bool = False
     """Heirs watch owners all the time, and inherit without asking (profile `fast`)."""
+
+
+def terms(settings: RingSettings) -> Terms:
+    """The rules that the settings make."""
+    return Terms(
+        Method(settings.election),
+        settings.quorum,
+        len(settings.members),
+        settings.hold_down_s,
+        inherit=settings.profile == "fast",
+    )
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -27,9 +27,9 @@ from arpfast.election import Method
 from arpfast.ring.contest import Contest
 from arpfast.ring.disputes import Disputes
 from arpfast.ring.electorate import Electorate, Everybody
-from arpfast.ring.epochs import Epochs
+from arpfast.ring.epochs import Epochs, outbid
 from arpfast.ring.orders import Event, Orders
-from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate
+from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate, inheritance
 from arpfast.ring.standing import holders, united
 from arpfast.spans import NOTHING, Spans
 
@@ -273,7 +273,7 @@ class Ownership:
         self._take(here, yielded, now)
         announce |= yielded  # what we are elected for all the same has been the other's in between
         self._disputes.accept(here, self.owned)
-        self._heirs = self._inheritance(here)
+        self._heirs = inheritance(self.me.name, here, self.ballot) if self.terms.inherit and self.ballot else {}
         self._decided = decided if self.claims is claims else ()
         return announce
 
@@ -314,12 +314,7 @@ class Ownership:
         for name, witness in here.items():
             if witness.standing is None:
                 continue
-            lost = Spans()
-            for theirs, spans in witness.standing.claims.items():
-                for mine, own in self.claims.items():
-                    if (theirs, self.me.name) > (mine, name):
-                        lost |= own & spans
-            if lost:
+            if lost := outbid(self.claims, witness.standing.claims, among_equals=self.me.name > name):
                 self._release(lost)
                 self._say("handed over", name, lost, why="it claims them by a later epoch")
                 yielded |= lost
@@ -379,19 +374,6 @@ class Ownership:
         if witness.standing is None:
             return not witness.ours and self.terms.method is Method.METALLB
         return not witness.standing.settling
-
-    def _inheritance(self, here: dict[str, Witness]) -> dict[str, Spans]:
-        """What is ours should one of the others fall silent."""
-        if not self.terms.inherit or self.ballot is None:
-            return {}
-        heirs = {}
-        for name, witness in here.items():
-            if witness.standing is not None and witness.standing.macs and witness.standing.claims:
-                answered = witness.standing.owned - witness.standing.unanswered
-                ours = self.ballot.succession(name).heirs.get(self.me.name, NOTHING) & answered
-                if ours:
-                    heirs[name] = ours
-        return heirs
 
     def _claim(self, spans: Spans) -> None:
         """Claim by an epoch above every one that is known."""

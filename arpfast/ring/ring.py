@@ -16,8 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from arpfast.crossing import FactKind
-from arpfast.election import Method
-from arpfast.ring.orders import Event, Orders, Terms
+from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
 from arpfast.ring.roster import Gossip, Wire, Witness
@@ -48,17 +47,6 @@ DIRECT_AT_MOST = 32
 """In a ring of so many, a standing is also sent to every member directly; gossip alone takes a few intervals."""
 STANDING = b"\x01"
 """How a user message of ours begins; others are passed over."""
-
-
-def terms(settings: RingSettings) -> Terms:
-    """The rules that the settings make."""
-    return Terms(
-        Method(settings.election),
-        settings.quorum,
-        len(settings.members),
-        settings.hold_down_s,
-        inherit=settings.profile == "fast",
-    )
 
 
 def _can_be_heard(witness: Witness) -> bool:

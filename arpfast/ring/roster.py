@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from arpfast.election import Candidate
+from arpfast.spans import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from arpfast.ring.electorate import Outcome
     from arpfast.ring.standing import Standing
     from arpfast.spans import Spans
 
@@ -220,3 +222,14 @@ def candidate(name: str, witness: Witness, nowhere: Spans) -> Candidate:
         networks=standing.networks | nowhere if standing.networks else None,
         holding=standing.holding or witness.gossip is not Gossip.ALIVE,
     )
+
+
+def inheritance(me: str, here: dict[str, Witness], ballot: Outcome) -> dict[str, Spans]:
+    """What is mine should one of the others fall silent: by whom it is answered now."""
+    heirs = {}
+    for name, witness in here.items():
+        if witness.standing is not None and witness.standing.macs and witness.standing.claims:
+            answered = witness.standing.owned - witness.standing.unanswered
+            if mine := ballot.succession(name).heirs.get(me, NOTHING) & answered:
+                heirs[name] = mine
+    return heirs

@@ -1,16 +1,13 @@
 """A ring of the real decisions, through deaths, freezes, cuts and returns, in virtual time."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arpfast.election import Ballot, Method, elect
-from arpfast.ring import electorate
+from arpfast.election import Method
 from arpfast.ring.orders import Terms
 from arpfast.ring.ownership import Ownership
-from arpfast.ring.roster import Gossip, Wire
+from arpfast.ring.roster import Gossip
 from arpfast.ring.standing import Standing
 from arpfast.spans import NOTHING, Spans
 from tests.arpfast.ring.world import ALARM_S, DELAY_S, QUIET_S, SUSPECT_S, TICK_S, World
@@ -376,33 +373,3 @@ def test_whatever_befalls_them_each_part_ends_with_one_owner_of_each_address(
             host.thaw()
     world.run(2 * QUIET_S)
     world.check_one_owner_each()
-
-
-def test_a_turn_that_nothing_follows_from_holds_no_election(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = []
-
-    def counted(*inputs: Any) -> Ballot:
-        held.append(inputs)
-        return elect(*inputs)
-
-    monkeypatch.setattr(electorate, "elect", counted)
-    world = ring()
-    host = world.hosts["a"]
-    before = host.ownership.owned
-    held.clear()
-    for _ in range(100):
-        host.turn()
-    host.ownership.be(unhealthy=NOTHING)
-    host.ownership.gossip("b", Gossip.ALIVE, ours=True)
-    host.turn()
-    assert not held
-    host.ownership.gossip("b", Gossip.SUSPECT, ours=True)
-    host.turn()
-    host.turn()
-    assert len(held) == 1
-    host.ownership.wire("b", Wire.SILENT, world.now)
-    host.turn()
-    assert host.ownership.owned != before
-    host.turn()
-    host.turn()
-    assert len(held) == 3, "expected another one once it knows what it has taken, and no more"
