@@ -25,6 +25,7 @@ from arpfast.inforce import limit, wish
 from arpfast.interfaces import Choice
 from arpfast.local import Local, mark
 from arpfast.notify import Notifier
+from arpfast.rounds import makes_rounds
 
 if TYPE_CHECKING:
     import socket
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from arpfast.responder import Responder
     from arpfast.ring.seat import Seat
 
-ALIVE_WITHIN_S = 2.0
 SETTLED_WITHIN_S = 5.0
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
@@ -85,7 +85,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
-        loop.set_exception_handler(self._unforeseen)
+        loop.set_exception_handler(logs.unforeseen(self._log))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         if self.seat is None:
             self.announcer.want(*wish(self.settings.config))
@@ -154,19 +154,9 @@ class Daemon:
         if self.seat is not None:
             self.seat.unanswered(self.announcer.unanswered)
 
-    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error that nobody waits for, such as in what a client asked: told, and survived."""
-        self._log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
-
     async def alive(self) -> bool:
         """Whether the responder's thread makes its rounds."""
-        before = self.responder.beat()
-        give_up_s = time.monotonic() + ALIVE_WITHIN_S
-        while self.responder.beat() == before:
-            if time.monotonic() > give_up_s:
-                return False
-            await asyncio.sleep(0.001)
-        return True
+        return await makes_rounds(self.responder)
 
     def ready(self, announced: AnnouncerStatistics | None = None) -> bool:
         """Whether everything wanted is in force: interfaces known, the ring heard, nothing left to be probed.

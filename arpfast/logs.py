@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, MutableMapping
     from typing import TextIO
 
     from arpfast.config import Format, Level
@@ -144,3 +145,14 @@ class _Human:
 def _value(value: Any) -> str:
     text = str(value)
     return text if text and text.isprintable() and not set(' "=') & set(text) else repr(text)
+
+
+def unforeseen(log: Logger) -> Callable[[AbstractEventLoop, dict[str, Any]], None]:
+    """What an event loop does with an error that nobody waits for, such as in what a client asked: it is told, and
+    survived.
+    """
+
+    def handle(_loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
+
+    return handle

@@ -12,18 +12,18 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from lab.live import Live
 from lab.member import Member
-from lab.network import Lab, obstacle
-from lab.process import ProcessFailed
+from lab.network import Lab
+from lab.playing import perform
 from lab.ring import Cut, Ring, pool
 from lab.traffic import Traffic
-from lab.waiting import DeadlineError, wait_until
+from lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rich.console import Console
 
     from lab.host import Host
 
@@ -122,23 +122,5 @@ def play(console: Console) -> None:
             piece.show(host, "timeline", ring.addresses[0])
 
 
-def main() -> int:
-    """Play it, or say in one line why that cannot be."""
-    if reason := obstacle():
-        print(f"arpfast: no demo: {reason}", file=sys.stderr)
-        return 1
-    console = Console(highlight=False)
-    try:
-        play(console)
-    except (DeadlineError, ProcessFailed) as error:
-        print(f"arpfast: the demo went wrong: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\narpfast: interrupted; everything has been removed again", file=sys.stderr)
-        return 130
-    console.print("\nThat was it; everything has been removed again.", style="bold")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(perform(play))

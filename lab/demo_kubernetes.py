@@ -15,28 +15,29 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from lab import manifests
 from lab.cluster import Cluster
 from lab.control_plane import ControlPlane
 from lab.live import Live
 from lab.manifests import NAMESPACE, render
 from lab.member import ARPFAST
-from lab.network import Lab, obstacle
-from lab.process import Process, ProcessFailed
+from lab.network import Lab
+from lab.playing import perform
 from lab.programs import KUBECTL
 from lab.ring import Cut
 from lab.traffic import Traffic
-from lab.waiting import DeadlineError, wait_until
+from lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from rich.console import Console
+
     from lab.api import Json
     from lab.cluster import Node
     from lab.host import Host
+    from lab.process import Process
 
 DEADLINE_S = 60.0
 SERVICES = [f"web-{number}" for number in range(1, 7)]
@@ -227,23 +228,5 @@ def play(console: Console) -> None:
             piece.show(told, host, ARPFAST, *words, "--control", piece.speakers[host].control)
 
 
-def main() -> int:
-    """Play it, or say in one line why that cannot be."""
-    if reason := obstacle():
-        print(f"arpfast: no demo: {reason}", file=sys.stderr)
-        return 1
-    console = Console(highlight=False)
-    try:
-        play(console)
-    except (DeadlineError, ProcessFailed) as error:
-        print(f"arpfast: the demo went wrong: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\narpfast: interrupted; everything has been removed again", file=sys.stderr)
-        return 130
-    console.print("\nThat was it; everything has been removed again.", style="bold")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(perform(play))

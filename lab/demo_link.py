@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.frames import Mac
-from lab.network import Lab, obstacle
-from lab.process import ProcessFailed
-from lab.waiting import DeadlineError, wait_until
+from lab.network import Lab
+from lab.playing import perform
+from lab.waiting import wait_until
 
 if TYPE_CHECKING:
     from lab.host import Host
@@ -128,22 +128,5 @@ def play() -> None:
         arpfast.stop()
 
 
-def main() -> int:
-    """Play it, or say in one line why that cannot be."""
-    try:
-        if reason := obstacle():
-            print(f"arpfast: no demo: {reason}", file=sys.stderr)
-            return 1
-        play()
-    except (DeadlineError, ProcessFailed) as error:
-        print(f"arpfast: the demo went wrong: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\narpfast: interrupted; everything has been removed again", file=sys.stderr)
-        return 130
-    say("That was it; everything has been removed again.")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(perform(lambda _: play()))

@@ -21,13 +21,11 @@ from arpfast.gossip.endpoints import Target
 from arpfast.gossip.node import Node
 from arpfast.gossip.settings import Settings as GossipSettings
 from arpfast.gossip.timing import LAN, RING
-from arpfast.inspection import Event as Told
 from arpfast.office import AnnounceSettings
 from arpfast.probing import ProbeMode
 from arpfast.ring.ring import Ring
 from arpfast.ring.standing import META
-from arpfast.ring.telling import address_state, ring_state
-from arpfast.ring.timeline import told
+from arpfast.ring.telling import address_state, news, ring_state
 from arpfast.ring.watching import Watching
 from arpfast.spans import NOTHING, Span, Spans
 from speaker.decide import Decider
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
     from arpfast.announcer import Announcer
     from arpfast.gossip.keys import Key
+    from arpfast.inspection import Event as Told
     from arpfast.interfaces import Interface
     from arpfast.responder import Responder
     from arpfast.ring.orders import Event
@@ -50,10 +49,6 @@ if TYPE_CHECKING:
 
 LEAVE_S = 5.0
 """How long who is told to stop takes at most to hand over."""
-
-_WARNINGS = frozenset(
-    {"stood aside", "left with addresses in hand", "not everybody could be heard", "name claimed twice"}
-)
 
 
 class Seat:
@@ -212,11 +207,4 @@ class Seat:
             self._changed(before - owned, owned - before)
 
     def _tell(self, event: Event) -> None:
-        fields: dict[str, str | int | float] = {}
-        if event.member:
-            fields["member"] = event.member
-        if event.spans:
-            fields |= {"addresses": told(event.spans), "count": event.spans.size}
-        if event.why:
-            fields["why"] = event.why
-        self._report(Told("warning" if event.event in _WARNINGS else "info", event.event, fields))
+        self._report(news(event))

@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from arpfast import control
+from arpfast import control, logs
 from arpfast.announcer import Announcer, Event
 from arpfast.following import Watch
 from arpfast.inspection import Phase
+from arpfast.rounds import makes_rounds
 from speaker.desk import Desk
 from speaker.seat import Seat
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from arpfast import logs
     from arpfast.bpf.programs import Filter
     from arpfast.crossing import Fact
     from arpfast.gossip.keys import Key
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from cluster.world import Change, World
     from speaker.settings import Settings
 
-ALIVE_WITHIN_S = 2.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -93,7 +92,7 @@ class Speaker:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
-        loop.set_exception_handler(self._unforeseen)
+        loop.set_exception_handler(logs.unforeseen(self._log))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         server = control.Server(listening, Desk(self).handle)
         served = [self._served(each) for each in serving]
@@ -121,13 +120,7 @@ class Speaker:
 
     async def alive(self) -> bool:
         """Whether the responder's thread makes its rounds."""
-        before = self.responder.beat()
-        give_up_s = time.monotonic() + ALIVE_WITHIN_S
-        while self.responder.beat() == before:
-            if time.monotonic() > give_up_s:
-                return False
-            await asyncio.sleep(0.001)
-        return True
+        return await makes_rounds(self.responder)
 
     def ready(self) -> bool:
         """Whether everything that the cluster wants of this node is in force."""
@@ -171,10 +164,6 @@ class Speaker:
 
     def _answering(self) -> None:
         self.seat.ring.unanswered(self.announcer.unanswered)
-
-    def _unforeseen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error that nobody waits for, such as in what a client asked: told, and survived."""
-        self._log.error("unforeseen error", what=context["message"], exc_info=context.get("exception"))
 
     async def _follow_interfaces(self) -> None:
         async for snapshot in self._watch:

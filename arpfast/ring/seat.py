@@ -18,12 +18,10 @@ from arpfast.gossip.settings import Settings as GossipSettings
 from arpfast.gossip.timing import LAN, RING
 from arpfast.hooks import Hooks
 from arpfast.inforce import Share, wish
-from arpfast.inspection import Event as Told
 from arpfast.ring.keys import load
 from arpfast.ring.ring import Ring
 from arpfast.ring.standing import META
-from arpfast.ring.telling import address_state, ring_state
-from arpfast.ring.timeline import told
+from arpfast.ring.telling import address_state, news, ring_state
 from arpfast.ring.watching import Watching
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from arpfast.config import Config
     from arpfast.crossing import Fact
     from arpfast.gossip.keys import Key
+    from arpfast.inspection import Event as Told
     from arpfast.interfaces import Interface
     from arpfast.responder import Responder
     from arpfast.ring.orders import Event
@@ -42,10 +41,6 @@ if TYPE_CHECKING:
 
 LEAVE_S = 6.0
 """How long a member that is told to stop takes at most to hand over and say good-bye."""
-
-_WARNINGS = frozenset(
-    {"stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard", "name claimed twice"}
-)
 
 
 class Seat:
@@ -153,15 +148,9 @@ class Seat:
         self.ring.unhealthy(self.checks.failing())
 
     def _tell(self, event: Event) -> None:
-        fields: dict[str, str | int | float] = {}
-        if event.member:
-            fields["member"] = event.member
-        if event.spans:
-            fields |= {"addresses": told(event.spans), "count": event.spans.size}
-        if event.why:
-            fields["why"] = event.why
-        self._report(Told("warning" if event.event in _WARNINGS else "info", event.event, fields))
-        self.hooks.put({"event": event.event, "unix_s": time.time(), "me": self.name, **fields})
+        told = news(event)
+        self._report(told)
+        self.hooks.put({"event": event.event, "unix_s": time.time(), "me": self.name, **told.fields})
 
 
 def _gossip(name: str, address: str, settings: RingSettings, keys: tuple[Key, ...]) -> GossipSettings:

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from arpfast.inspection import Event as Told
 from arpfast.ring.timeline import told
 from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
+    from arpfast.ring.orders import Event
     from arpfast.ring.ownership import Ownership
     from arpfast.spans import Version
+
+_WARNINGS = frozenset(
+    {"stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard", "name claimed twice"}
+)
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -116,3 +122,15 @@ def address_state(ownership: Ownership, version: Version, value: int) -> Address
         best is not None and best[1] == ownership.me.name,
         tuple(Successor(one.name, one.turn, ", ".join(one.reasons)) for one in succession),
     )
+
+
+def news(event: Event) -> Told:
+    """An event of the ring as the log has it."""
+    fields: dict[str, str | int | float] = {}
+    if event.member:
+        fields["member"] = event.member
+    if event.spans:
+        fields |= {"addresses": told(event.spans), "count": event.spans.size}
+    if event.why:
+        fields["why"] = event.why
+    return Told("warning" if event.event in _WARNINGS else "info", event.event, fields)
