@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import ssl
+import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -158,9 +159,9 @@ class ControlPlane:
         self.kill_apiserver()
         self.etcd.stop()
 
-    def save(self, name: str = "saved") -> Path:
+    def save(self) -> Path:
         """Copy what etcd has, for `restore`; the control plane stands still meanwhile."""
-        saved = self.directory / name
+        saved = Path(tempfile.mkdtemp(prefix="saved-", dir=self.directory)) / "etcd"
         self.stop()
         shutil.copytree(self.directory / "etcd", saved)
         self.start()

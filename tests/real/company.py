@@ -55,6 +55,8 @@ class Company:
         self.ring = Ring(lab, hosts, addresses=addresses, gossip_apart=gossip_apart)
         self.addresses = tuple(addresses)
         self.options, self.settings = {**QUICK, **(options or {})}, dict(settings or {})
+        self.alike = True
+        """Their files are: then nothing is left to hand over once they agree."""
         self.members = [
             Member(self.ring, host, options=self.options, settings=self.settings) for host in self.ring.hosts
         ]
@@ -97,7 +99,7 @@ class Company:
             ]
             here = [{name: seen for name, seen in picture.items() if name in names or seen[2]} for picture in pictures]
             return (
-                all(said["ready"] and not said["ring"]["handing_over"] for said in status)
+                all(said["ready"] and not (self.alike and said["ring"]["handing_over"]) for said in status)
                 and all(picture == here[0] for picture in here)
                 and set(here[0]) == names
                 and all(seen["here"] and seen["gossip"] == "alive" for view in views

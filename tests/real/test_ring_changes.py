@@ -160,7 +160,10 @@ def test_what_an_outsider_has_is_answered_by_nobody_and_moves_nothing(lab: Lab, 
     company.ring.uplink.add_address(f"{taken}/32")
     with company:
         owners = company.agree()
-        owners[taken].wait_event("address is in use by another host: not answered", address=taken)
+        try:
+            owners[taken].wait_event("address is in use by another host: not answered", address=taken)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{company.diary()}") from None
         before = sum(len(member.events("stood aside")) for member in company.members)
         company.watch_anew()
         company.observe(100)

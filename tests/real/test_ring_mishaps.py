@@ -97,6 +97,7 @@ def test_a_member_that_was_not_told_of_others_joins_by_those_that_it_knows(lab: 
 
 def test_members_whose_files_differ_answer_for_what_each_has_and_for_nothing_twice(lab: Lab) -> None:
     company = Company(lab, ADDRESSES)
+    company.alike = False
     knowing = company.members[2]
     for member in company.but(knowing):
         member.write(company.options, {"addresses": list(ADDRESSES[:4])})

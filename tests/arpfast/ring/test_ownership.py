@@ -1,7 +1,7 @@
 """A ring of the real decisions, through deaths, freezes, cuts and returns, in virtual time."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arpfast.election import Method
@@ -359,6 +359,7 @@ def befall(world: World, mishap: str, number: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(MISHAPS, st.booleans(), st.sampled_from([2, 3, 4]))
+@example(mishaps=[("drain", 0, 0.01), ("cut gossip", 0, 0.01)], inherit=False, size=2)
 def test_whatever_befalls_them_each_part_ends_with_one_owner_of_each_address(
     mishaps: list[tuple[str, int, float]], inherit: bool, size: int
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arpfast.ring.orders import Orders, Terms
 
 DELAY_S, SUSPECT_S, DEAD_S, ALARM_S, TICK_S = 0.01, 0.4, 4.0, 0.06, 0.02
-SETTLE_S = 0.05
+SETTLE_S, AGAIN_S = 0.05, 0.2
 QUIET_S = SUSPECT_S + DEAD_S + 2.0
 """After so long without a mishap, every address has one owner in each connected part."""
 
@@ -142,8 +142,14 @@ class Host:
                 world.later(DELAY_S, world.hosts[name].turn)
 
     def _arrive(self, other: Host, said: Standing) -> None:
-        if self.reaches(other) and other.ownership.standing(decode(encode(said))):
-            other.turn()
+        """What is lost on a short cut, which nobody has noticed, is said again as long as it is so: gossip retransmits,
+        and pushes and pulls now and then.
+        """
+        if self.reaches(other):
+            if other.ownership.standing(decode(encode(said))):
+                other.turn()
+        elif self.ownership.said == said and self.up and other.up:
+            self.world.later(AGAIN_S, partial(self._arrive, other, said))
 
     def view(self, name: str, state: Gossip) -> None:
         """The gossip calls a member this from now on."""
