@@ -2,7 +2,8 @@
 
 What was said of an object last is not said again for ten minutes; an object about which much is said has 25 Events, and
 one more every five minutes, as with other controllers. They are told on the side: nothing waits for them, of a long
-queue the oldest are dropped, and what the API server refuses is not tried again but counted.
+queue the oldest are dropped, and what the API server refuses is not tried again but counted. When that begins, the log
+says so.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ class Events:
         self._admission = Admission()
         self._queue: deque[Event] = deque(maxlen=QUEUED)
         self._news = asyncio.Semaphore(0)
+        self._refused = False
+        """The last one was."""
         self.told = self.withheld = self.lost = 0
         """Said; not worth saying again; dropped from a full queue, or refused."""
 
@@ -151,6 +154,9 @@ class Events:
                 await self._client.request("create", kinds.EVENT, of.namespace or "default", body=body)
             except (ApiError, OSError) as error:
                 self.lost += 1
-                self._log.debug("event not told", of=str(event.regarding.key), reason=event.reason, error=str(error))
+                log = self._log.debug if self._refused else self._log.warning
+                self._refused = True
+                log("event not told", of=str(event.regarding.key), reason=event.reason, error=str(error))
             else:
                 self.told += 1
+                self._refused = False

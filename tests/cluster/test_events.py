@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import msgspec
 
 from cluster import kinds
-from cluster.events import AGAIN_S, BURST, REFILL_S, REMEMBERED, Admission, Event, event_body
+from cluster.events import AGAIN_S, BURST, REFILL_S, REMEMBERED, Admission, Event, Events, event_body
+from cluster.refusal import ApiError
 from cluster.resources import Metadata, Service
 
 SERVICE = Service(Metadata(name="web", namespace="shop", uid="u1", resource_version="7"))
@@ -83,3 +85,42 @@ class TestBody:
         note = str(body("é" * 2000)["note"])
         assert len(note.encode()) <= 1024
         assert note.rstrip("…") == "é" * (len(note) - 1)
+
+
+class Refusing:
+    """An API server and a log: refuses Events with these notes, and keeps what is logged of that."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.asked = asyncio.Semaphore(0)
+        self.logged: list[tuple[str, str]] = []
+
+    async def request(self, _verb: str, _kind: object, _namespace: str, *, body: bytes) -> bytes:
+        note = msgspec.json.decode(body)["note"]
+        self.asked.release()
+        if note in self.refused:
+            raise ApiError("create events.events.k8s.io shop", 403, "Forbidden", note)
+        return b""
+
+    def debug(self, _event: str, *, error: str, **_: object) -> None:
+        self.logged.append(("debug", error))
+
+    def warning(self, _event: str, *, error: str, **_: object) -> None:
+        self.logged.append(("warning", error))
+
+
+class TestRefused:
+    def test_it_is_logged_when_it_begins(self) -> None:
+        server = Refusing("one", "two", "four")
+        events = Events(server, controller="metallb-speaker", instance="n1", log=server)  # type: ignore[arg-type]
+
+        async def say() -> None:
+            running = asyncio.get_running_loop().create_task(events.run())
+            for note in ("one", "two", "three", "four"):
+                events.say(SERVICE, "Normal", "nodeAssigned", note)
+                await server.asked.acquire()
+            running.cancel()
+
+        asyncio.run(say())
+        assert [level for level, _ in server.logged] == ["warning", "debug", "warning"]
+        assert server.logged[0][1].startswith("create events.events.k8s.io shop: 403 Forbidden")
