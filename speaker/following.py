@@ -144,9 +144,12 @@ class Kubernetes:
             wanted = [decider.decisions[span].interfaces(self._settings.node) for span in ours]
             names = frozenset().union(*(each for each in wanted if each is not None))
             everywhere = None in wanted
-            if not everywhere and not names & seat.names:
+            if not everywhere and not names & seat.names:  # with no interface, the status would say "all"
                 report.failed(service, names)
-            elif key not in self._announced:
+                self._announced.discard(key)
+                report.withdraw(key)
+                continue
+            if key not in self._announced:
                 report.assigned(service)
             self._announced.add(key)
             report.announce(key, () if everywhere else names & seat.names)

@@ -93,3 +93,6 @@ def test_advertisements_choose_nodes_and_interfaces(lab: Lab, installed: Control
     wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the interface to be told", every_ms=50)
     speakers.advertise(nodeSelectors=[selector], interfaces=["eth7"])
     wait_until(lambda: speakers.events("announceFailed"), DEADLINE_S, what="the Event to be told", every_ms=50)
+    wait_until(lambda: speakers.statuses() == [], DEADLINE_S, what="the status to go", every_ms=50)
+    speakers.advertise(nodeSelectors=[selector], interfaces=["eth7", "eth0"])
+    wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the status to come back", every_ms=50)
