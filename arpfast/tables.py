@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from arpfast.check import Finding
 
+_ANSWERED = "answering", "proxying"
+"""The phases in which an address is answered for."""
 _STYLES = {
     "ok": "green", "warn": "yellow", "fail": "red",
     "answering": "green", "proxying": "green", "probing": "yellow", "waiting": "yellow", "taken": "red",
@@ -126,7 +128,7 @@ def show_explanation(told: dict[str, Any]) -> None:
     """What becomes of one address."""
     console = _console()
     links = told["links"]
-    answered = [link for link in links if link["phase"] in ("answering", "proxying")]
+    answered = [link for link in links if link["phase"] in _ANSWERED]
     shown = [link for link in links if link["phase"] != "absent"] if answered else links
     where = ", ".join(link["interface"] for link in answered)
     if answered:
@@ -186,8 +188,11 @@ def show_service(told: dict[str, Any]) -> None:
         owner = "nobody" if ring["owner"] is None else f"{ring['owner']}{' (this node)' if ring['ours'] else ''}"
         others = [service for service in address["services"] if service != told["service"]]
         shared = f", shared with {', '.join(others)}" if others else ""
-        style = "red" if ring["owner"] is None else "green"
-        console.print(Text(f"{told['service']} has {address['address']}, owned by {owner}{shared}", style=style))
+        answered = any(link["phase"] in _ANSWERED for link in address["links"])
+        silent = ", and not answered" if ring["ours"] and not answered else ""
+        style = "red" if ring["owner"] is None or silent else "green"
+        text = f"{told['service']} has {address['address']}, owned by {owner}{shared}{silent}"
+        console.print(Text(text, style=style))
     turns = {one["member"]: one["turn"] for address in told["addresses"][:1] for one in address["ring"]["succession"]}
     rows = [
         ("" if (turn := turns.get(node["node"])) is None else str(turn + 1), node["node"], ", ".join(node["why"]))

@@ -84,3 +84,21 @@ def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     assert "02:01 after 1.2 ms" in said
     assert "conflict on eth0: 02:02 used it in 3 frames" in said
     assert "loopback" not in said
+
+
+@pytest.mark.parametrize(
+    ("phase", "ours", "told"),
+    [
+        ("answering", True, "owned by a (this node)\n"),
+        ("absent", True, "owned by a (this node), and not answered\n"),
+        ("absent", False, "owned by a\n"),
+    ],
+)
+def test_a_service(capsys: pytest.CaptureFixture[str], phase: str, ours: bool, told: str) -> None:
+    ring = {"owner": "a", "ours": ours, "succession": [{"member": "a", "turn": 0, "why": ""}]}
+    address = {"address": "192.0.2.1", "ring": ring, "links": [{**ABSENT, "phase": phase}], "services": ["shop/web"]}
+    nodes = [{"node": "a", "why": []}, {"node": "b", "why": ["noLocalEndpoints"]}]
+    tables.show_service({"service": "shop/web", "reason": None, "addresses": [address], "nodes": nodes})
+    said = shown(capsys)
+    assert said.startswith(f"shop/web has 192.0.2.1, {told}")
+    assert "noLocalEndpoints" in said
