@@ -54,6 +54,10 @@ class Errands(Generic[K, W]):
         """How many keys are not done with."""
         return len(self._wishes)
 
+    def __contains__(self, key: object) -> bool:
+        """Whether something is wished for a key that is not done yet."""
+        return key in self._wishes
+
     def want(self, key: K, wish: W) -> None:
         """Have this done, instead of what was wished for this key before. Never waits."""
         self._wishes[key] = wish

@@ -8,6 +8,7 @@ writing, never give an address twice by a status that nobody has seen.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -15,8 +16,11 @@ import msgspec
 from cluster import kinds
 from cluster.client import MERGE_PATCH
 from cluster.errands import IN_FLIGHT, Errands
+from cluster.kinds import Kind
 from cluster.refusal import ApiError
-from cluster.resources import ALLOCATED_FROM, Service
+from cluster.resources import ALLOCATED_FROM, Metadata, Object, Service, Struct
+from cluster.watch import watch
+from cluster.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from cluster.client import Client
     from cluster.resources import Key
     from cluster.watch import Log
+    from cluster.watching import Changed
 
 POOL_EVERY_S = 1.0
 
@@ -48,6 +53,23 @@ class PoolCounts(NamedTuple):
     available_ipv6: int
 
 
+class PoolStatus(Struct, frozen=True):
+    """The same as it is written."""
+
+    assigned_ipv4: int = msgspec.field(default=0, name="assignedIPv4")
+    assigned_ipv6: int = msgspec.field(default=0, name="assignedIPv6")
+    available_ipv4: int = msgspec.field(default=0, name="availableIPv4")
+    available_ipv6: int = msgspec.field(default=0, name="availableIPv6")
+
+
+class StatedPool(Object, frozen=True):
+    """`metallb.io/v1beta1.IPAddressPool`, for its status alone."""
+
+    status: PoolStatus | None = None
+
+
+_POOLS = Kind(kinds.METALLB, kinds.ADDRESS_POOL.version, kinds.ADDRESS_POOL.name, kinds.ADDRESS_POOL.plural, StatedPool)
+
 COUNT_AT_MOST = (1 << 63) - 1
 """The CRD's integers have 64 bits; an IPv6 pool may hold more."""
 
@@ -66,19 +88,14 @@ def service_patch(assigned: Assigned) -> bytes:
     )
 
 
+def pool_status(counts: PoolCounts) -> PoolStatus:
+    """The same as the CRD takes it."""
+    return PoolStatus(*(min(count, COUNT_AT_MOST) for count in counts))
+
+
 def pool_patch(counts: PoolCounts) -> bytes:
     """The merge-patch of a pool's status."""
-    assigned_ipv4, assigned_ipv6, available_ipv4, available_ipv6 = (min(count, COUNT_AT_MOST) for count in counts)
-    return msgspec.json.encode(
-        {
-            "status": {
-                "assignedIPv4": assigned_ipv4,
-                "assignedIPv6": assigned_ipv6,
-                "availableIPv4": available_ipv4,
-                "availableIPv6": available_ipv6,
-            }
-        }
-    )
+    return msgspec.json.encode({"status": pool_status(counts)})
 
 
 async def read_service(client: Client, key: Key) -> Service | None:
@@ -140,22 +157,38 @@ class Statuses:
 
 
 class PoolStatuses:
-    """Writes how full pools are, each at most once a second, while `run` runs."""
+    """Writes how full pools are, each at most once a second, while `run` runs; and again, if it is there no longer:
+    somebody has written something else, or put another pool of the same name in its place.
+    """
 
-    def __init__(self, client: Client, *, log: Log) -> None:
-        """Nothing is to be written yet."""
-        self._client = client
+    def __init__(self, client: Client, *, namespace: str, log: Log) -> None:
+        """Nothing is to be written yet. The pools are in `namespace`."""
+        self._client, self._log = client, log
+        self._pools = Watching(_POOLS, _stated, namespace=namespace)
+        self._counts: dict[Key, PoolCounts] = {}
+        """What was last to be written, also of pools that are gone: they may come again."""
         self.errands: Errands[Key, PoolCounts] = Errands(
             self._write, log=log, what="writing a pool's status", in_flight=4, every_s=POOL_EVERY_S
         )
 
     def want(self, key: Key, counts: PoolCounts) -> None:
         """Write this, instead of what was wished for the same pool before."""
+        self._counts[key] = counts
         self.errands.want(key, counts)
 
     async def run(self) -> None:
         """Write until cancelled."""
-        await self.errands.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.errands.run())
+            tasks.create_task(watch(self._client, self._pools, self._seen, self._log))
+
+    def _seen(self, changes: list[Changed[StatedPool]]) -> None:
+        for key, _, after in changes:
+            counts = self._counts.get(key)
+            if after is None or counts is None or key in self.errands:
+                continue
+            if after.status != pool_status(counts):
+                self.errands.want(key, counts)
 
     async def _write(self, key: Key, counts: PoolCounts) -> None:
         try:
@@ -171,3 +204,8 @@ class PoolStatuses:
         except ApiError as error:
             if not error.absent:
                 raise
+
+
+def _stated(pool: StatedPool) -> StatedPool:
+    """What is remembered of a pool."""
+    return StatedPool(Metadata(uid=pool.metadata.uid), pool.status)

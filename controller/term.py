@@ -8,6 +8,7 @@ lead still, and may not take longer than that.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from controller.allocator import Allocator
 from controller.reconciling import Reconciling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from arpfast.logs import Logger
     from cluster.events import Events
@@ -48,6 +49,12 @@ class Fenced(Client):
             raise ConnectionError(f"{verb} {kind.resource}: not leading any more")
         return await self._client.request(verb, kind, *where, timeout_s=min(timeout_s, left_s), **said)
 
+    @asynccontextmanager
+    async def stream(self, kind: Kind[Any], namespace: str = "", **said: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `Client` does: whoever watches changes nothing."""
+        async with self._client.stream(kind, namespace, **said) as chunks:
+            yield chunks
+
 
 class Term:
     """From `take`, which is told everything at first, while `run` runs."""
@@ -69,7 +76,7 @@ class Term:
         allocator = partial(Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools)
         self.reconciling = Reconciling(allocator, self, took=took)
         self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
-        self.pool_statuses = PoolStatuses(fenced, log=log)
+        self.pool_statuses = PoolStatuses(fenced, namespace=settings.namespace, log=log)
 
     def take(self, world: World, change: Change) -> None:
         """The cluster is this now. Never waits."""

@@ -161,7 +161,7 @@ class TestStatuses:
         assert ingress(installed.api.get("services", "web")) == ["192.0.2.2"]
 
     def test_how_full_a_pool_is(self, controller: Teller, installed: ControlPlane) -> None:
-        statuses = PoolStatuses(controller.client, log=controller.log)
+        statuses = PoolStatuses(controller.client, namespace=METALLB, log=controller.log)
         controller.begin(statuses.run())
         metadata = {"name": "main", "namespace": METALLB}
         spec = {"addresses": ["192.0.2.0/24"]}
@@ -170,10 +170,19 @@ class TestStatuses:
         for used in range(10):
             controller.call(statuses.want, Key(METALLB, "main"), PoolCounts(used, 0, 256 - used, 0))
         expected = {"assignedIPv4": 9, "assignedIPv6": 0, "availableIPv4": 247, "availableIPv6": 0}
-        wait_until(
-            lambda: installed.api.get("ipaddresspools", "main", METALLB).get("status") == expected, what="the status"
-        )
+
+        def told() -> bool:
+            return bool(installed.api.get("ipaddresspools", "main", METALLB).get("status") == expected)
+
+        wait_until(told, what="the status")
         assert controller.client.requests["patch", 200] <= 2
+        installed.api.patch(
+            "ipaddresspools", "main", {"status": expected | {"assignedIPv4": 99}}, METALLB, subresource="status"
+        )
+        wait_until(told, what="the status that was written over")
+        installed.api.delete("ipaddresspools", "main", METALLB)
+        installed.api.create(pool)
+        wait_until(told, what="the status of the pool in its place")
 
 
 class TestEvents:
