@@ -1,11 +1,12 @@
 """ConfigurationState: what controller and speakers say of the configuration, as objects for people and monitoring.
 
 One object each, named `controller` or `speaker-<node>`, with one condition under MetalLB's name and words. It is
-written by server-side apply, which makes it if somebody deleted it, whenever what it says changes.
+written by server-side apply, which makes it if it is not there, whenever what it says changes or somebody deletes it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,12 +15,15 @@ import msgspec
 from cluster import kinds
 from cluster.client import APPLY_PATCH
 from cluster.errands import Errands
+from cluster.watch import watch
+from cluster.watching import Watching
 
 if TYPE_CHECKING:
     from cluster.client import Client
     from cluster.problems import Problem
     from cluster.resources import Object
     from cluster.watch import Log
+    from cluster.watching import Changed
 
 SUMMARY_AT_MOST = 16_384
 """Characters; as long as a message of a condition may be is twice that."""
@@ -80,6 +84,10 @@ class ConfigurationState:
         self._errands: Errands[str, tuple[Problem, ...]] = Errands(
             self._write, log=log, what="telling of the configuration", in_flight=1, every_s=1.0
         )
+        self._object = Watching(kinds.CONFIGURATION_STATE, _there, namespace=namespace, name=author.name)
+        self._log = log
+        self._problems: tuple[Problem, ...] | None = None
+        """What is said; None: nothing."""
         self._valid: bool | None = None
         self._since = datetime.now(UTC)
 
@@ -88,11 +96,23 @@ class ConfigurationState:
         valid = not problems
         if valid is not self._valid:
             self._valid, self._since = valid, datetime.now(UTC)
+        self._problems = problems
         self._errands.want(self._author.name, problems)
 
+    def leave(self) -> None:
+        """Say nothing any more: others do."""
+        self._problems = None
+        self._errands.drop(self._author.name)
+
     async def run(self) -> None:
-        """Write until cancelled."""
-        await self._errands.run()
+        """Write until cancelled; and again, if somebody deletes the object."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._errands.run())
+            tasks.create_task(watch(self._client, self._object, self._seen, self._log))
+
+    def _seen(self, changes: list[Changed[bool]]) -> None:
+        if self._problems is not None and any(after is None for _, _, after in changes):
+            self._errands.want(self._author.name, self._problems)
 
     async def _write(self, name: str, problems: tuple[Problem, ...]) -> None:
         for subresource, body in (
@@ -109,3 +129,8 @@ class ConfigurationState:
                 body=body,
                 content_type=APPLY_PATCH,
             )
+
+
+def _there(_: Object) -> bool:
+    """All that is remembered of the object."""
+    return True

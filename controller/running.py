@@ -130,7 +130,9 @@ class Controller:
         if self._term_task is not None:
             self._term_task.cancel()
         self.term = self._term_task = None
-        if leads:
+        if not leads:
+            self.state.leave()
+        else:
             self.term = Term(
                 self.client, self.lease.tenure, self.settings, self.events, self._log, self.durations.took
             )  # fmt: skip

@@ -251,8 +251,9 @@ class TestConfigurationState:
         assert said["metadata"]["labels"] == {"metallb.io/component-type": "controller"}
         assert said["status"]["errorSummary"] == str(self.BAD)
         installed.api.delete("configurationstates", "controller", METALLB)
+        wait_until(lambda: self.result(installed, "controller") == "Invalid", what="it to be said again")
         controller.call(state.want, ())
-        wait_until(lambda: self.result(installed, "controller") == "Valid", what="it to be said again")
+        wait_until(lambda: self.result(installed, "controller") == "Valid", what="the contrary to be said")
 
     def test_each_speaker_says_it_for_itself(self, controller: Teller, installed: ControlPlane) -> None:
         state = ConfigurationState(controller.client, speaker("n1"), namespace=METALLB, log=controller.log)
