@@ -97,7 +97,8 @@ class Desk:
         for name in sorted({*world.nodes, *members}):
             member = members.get(name)
             absent = "no speaker there" if member is None else "" if member.here else member.why
-            reasons = [*seat.decider.why(key, name), *([absent] if absent else [])]
+            drained = ["drained"] if member is not None and member.drained else []
+            reasons = [*seat.decider.why(key, name), *([absent] if absent else []), *drained]
             nodes.append({"node": name, "why": reasons})
         return {
             "service": str(key),

@@ -34,6 +34,13 @@ def test_a_service_is_answered_by_the_first_in_its_order(lab: Lab) -> None:
         wait_until(
             lambda: all(each.ask("status")["ready"] for each in speakers.all), DEADLINE_S, what="all to be ready"
         )
+        next(each for each in speakers.all if each.name == owner).ask("drain")
+
+        def drained() -> list[str]:
+            nodes = speakers.all[0].ask("explain", "web", "shop")["nodes"]
+            return [node["node"] for node in nodes if node["why"] == ["drained"]]
+
+        wait_until(lambda: drained() == [owner], DEADLINE_S, what="it to be told who is drained")
         speakers.tell([])
         speakers.wait_owner(V4, None)
 
