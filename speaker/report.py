@@ -2,11 +2,13 @@
 
 The status says which node answers, and on which interfaces if not on all. The one who answers sees to it that there is
 one such object of a Service and no other node's; who does so no longer removes his own. The objects are the Pod's, so
-that they go with it. What is written is compared with what is there: nothing is written twice.
+that they go with it. What is written is compared with what is there: nothing is written twice. What somebody else has
+deleted is made again, after a second: perhaps that was the node that answers now, and we are about to learn of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,15 +16,18 @@ import msgspec
 from cluster import kinds
 from cluster.client import MERGE_PATCH, ApiError
 from cluster.errands import Errands
-from cluster.resources import Metadata, Object, Struct
+from cluster.resources import Key, Metadata, Object, Struct
+from cluster.watch import watch
+from cluster.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cluster.client import Client
     from cluster.events import Events
-    from cluster.resources import Key, Service
+    from cluster.resources import Service
     from cluster.watch import Log
+    from cluster.watching import Changed
 
 NODE, SERVICE_NAME, SERVICE_NAMESPACE = (
     "metallb.io/node",
@@ -31,6 +36,7 @@ NODE, SERVICE_NAME, SERVICE_NAMESPACE = (
 )
 LABEL_AT_MOST = 63
 IN_FLIGHT = 8
+AGAIN_S = 1.0
 
 
 class InterfaceName(Struct, frozen=True):
@@ -96,10 +102,15 @@ class Report:
         self.errands: Errands[Key, Announced | None] = Errands(
             self._write, log=log, what="writing a service's L2 status", in_flight=IN_FLIGHT
         )
+        self._announced: dict[Key, Announced] = {}
+        self._ours = Watching(kinds.SERVICE_L2_STATUS, _about, namespace=namespace, labels=f"{NODE}={node}")
+        self._log = log
 
     async def run(self) -> None:
         """Write until cancelled."""
-        await self.errands.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.errands.run())
+            tasks.create_task(watch(self._client, self._ours, self._seen, self._log))
 
     async def forget_former(self) -> None:
         """Remove what an earlier speaker of this node has left. Raises ApiError or OSError."""
@@ -108,10 +119,12 @@ class Report:
 
     def announce(self, key: Key, interfaces: Iterable[str]) -> None:
         """This node answers for a Service, from now on or on other interfaces than before."""
-        self.errands.want(key, Announced(tuple(sorted(interfaces))))
+        self._announced[key] = announced = Announced(tuple(sorted(interfaces)))
+        self.errands.want(key, announced)
 
     def withdraw(self, key: Key) -> None:
         """It does so no longer."""
+        self._announced.pop(key, None)
         self.errands.want(key, None)
 
     def assigned(self, service: Service) -> None:
@@ -123,6 +136,15 @@ class Report:
         """Say that it cannot, for none of the interfaces that it should is there."""
         note = f'node "{self._node}" should announce on {", ".join(sorted(wanted))}, and has no such interface'
         self._events.say(service, "Warning", "announceFailed", note)
+
+    def _seen(self, changes: list[Changed[Key]]) -> None:
+        for _, about, after in changes:
+            if about is not None and after is None and about in self._announced:
+                asyncio.get_running_loop().call_later(AGAIN_S, self._again, about)
+
+    def _again(self, key: Key) -> None:
+        if key in self._announced and key not in self.errands:
+            self.errands.want(key, self._announced[key])
 
     async def _write(self, key: Key, wish: Announced | None) -> None:
         """Make it so that there is one object with this, or none of ours."""
@@ -162,6 +184,12 @@ class Report:
         except ApiError as error:
             if not error.absent:
                 raise
+
+
+def _about(status: Object) -> Key:
+    """All that is remembered of an object: which Service it is about."""
+    labels = status.metadata.labels
+    return Key(labels.get(SERVICE_NAMESPACE, ""), labels.get(SERVICE_NAME, ""))
 
 
 async def own_pod(client: Client, namespace: str, name: str) -> Object | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab import Lab, wait_until
 from lab.cluster import Cluster
+from lab.manifests import NAMESPACE
 from tests.real.cluster_speakers import DEADLINE_S, Speakers
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def test_a_service_is_reached_told_of_and_taken_over(lab: Lab, installed: Contro
 
     told: list[tuple[str, str, list[str]]] = [("web", owner.name, [])]
     wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the status to be told", every_ms=50)
+    (written,) = cluster.api.list("servicel2statuses", NAMESPACE)
+    cluster.api.delete("servicel2statuses", written["metadata"]["name"], NAMESPACE)
+    wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the status to be told again", every_ms=50)
     wait_until(lambda: speakers.events("nodeAssigned"), DEADLINE_S, what="the Event to be told", every_ms=50)
     (event,) = speakers.events("nodeAssigned")
     assert (event["reportingController"], event["regarding"]["name"]) == ("metallb-speaker", "web")
