@@ -142,7 +142,8 @@ class Allocator:
             return Outcome(None), None
         if not self.inventory.pools:
             self._release(key, now_s)
-            return Outcome(None, (), "there is no IPAddressPool"), ()
+            reason = "there is no IPAddressPool"
+            return Outcome(None, (Note("Warning", "AllocationFailed", f"no address for {key}: {reason}"),), reason), ()
         if not inside:
             self._release(key, now_s)
             return Outcome(None, (), "the Service has no cluster IP"), None

@@ -64,7 +64,9 @@ def test_no_pools_clear_the_status() -> None:
     cluster.apply(service())
     cluster.set_pools()
     assert cluster.addresses() == ()
-    assert cluster.apply(service()).error == "there is no IPAddressPool"
+    new = cluster.apply(service("new"))
+    assert new.error == "there is no IPAddressPool"
+    assert reasons(new) == ["AllocationFailed"]
     cluster.set_pools(V4)
     assert cluster.addresses() == ("192.0.2.0",)
 
