@@ -77,6 +77,11 @@ class Witness(msgspec.Struct):
     fallen: bool = False
     """Silent under a watch that inherited from it; until it speaks, by standing or by wire."""
 
+    @property
+    def word(self) -> Standing | None:
+        """The standing, if it counts: not that of an earlier life as one of ours, of who is MetalLB's speaker now."""
+        return self.standing if self.ours else None
+
 
 class Presence(msgspec.Struct, frozen=True):
     """Whether a member counts, and why."""
@@ -153,14 +158,18 @@ class Roster:
     def _heard_by(self, name: str) -> str | None:
         """A member that is alive and hears this one on the wire."""
         for other, witness in sorted(self.witnesses.items()):
-            heard = witness.standing is not None and name in witness.standing.hears
+            heard = witness.word is not None and name in witness.word.hears
             if heard and witness.gossip is Gossip.ALIVE and not witness.fallen:
                 return other
         return None
 
     def here(self) -> dict[str, Witness]:
-        """The members that count."""
-        return {name: witness for name, witness in self.witnesses.items() if self.presence(name).here}
+        """The members that count, by their word."""
+        return {
+            name: witness if witness.standing is witness.word else msgspec.structs.replace(witness, standing=None)
+            for name, witness in self.witnesses.items()
+            if self.presence(name).here
+        }
 
     def to_watch(self) -> tuple[str, ...]:
         """Whom we are to ask on the wire now: those in doubt that claim something."""
@@ -196,7 +205,7 @@ class Roster:
 
 def _answers(witness: Witness) -> bool:
     """Whether there is anything that it should answer for."""
-    return witness.standing is not None and bool(witness.standing.claims) and bool(witness.standing.macs)
+    return witness.word is not None and bool(witness.word.claims) and bool(witness.word.macs)
 
 
 def _watchers(sound: Iterable[str], doubted: str) -> list[str]:

@@ -83,7 +83,7 @@ def ring_state(ownership: Ownership, profile: str) -> RingState:
     ]  # fmt: skip
     covered = owned
     for name, witness in sorted(ownership.roster.witnesses.items()):
-        presence, standing = ownership.roster.presence(name), witness.standing
+        presence, standing = ownership.roster.presence(name), witness.word
         theirs = standing.owned if standing is not None else Spans()
         wire = None if witness.wire is None else witness.wire.value
         if presence.here:

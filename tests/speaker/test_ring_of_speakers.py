@@ -150,6 +150,24 @@ def test_a_speaker_of_metallb_has_what_its_own_order_gives_it() -> None:
     assert NOTHING not in world.shares().values() or world.owners(V4) == ["b"]
 
 
+def test_who_comes_back_as_a_speaker_of_metallb_is_not_taken_at_its_earlier_word() -> None:
+    world = ring("abc")
+    leaving, *others = world.hosts.values()
+    leaving.ownership.be(drained=True)
+    leaving.turn()
+    world.run(1.0)
+    assert world.owners(V4) == ["b"]
+    leaving.stop()
+    for host in others:
+        host.ownership.gossip("a", Gossip.LEFT, ours=True)
+        host.turn()
+    for host in others:
+        host.ownership.gossip("a", Gossip.ALIVE, ours=False)
+        host.turn()
+    assert world.owners(V4) == [], "expected it to be left to who takes it without a word"
+    assert others[0].ownership.serials()["a"], "expected its last word to be known, lest it is believed anew"
+
+
 def test_fast_heirs_inherit_what_they_may_have() -> None:
     world = ring("acb", inherit=True)
     assert {name: host.heirs for name, host in world.hosts.items()} == {"a": {}, "b": {}, "c": {"a": Spans([at(V4)])}}
