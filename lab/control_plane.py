@@ -22,6 +22,7 @@ import socket
 import ssl
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.api import Api, ApiError, Connections
@@ -30,8 +31,6 @@ from lab.programs import APISERVER, CONTROLLER_MANAGER, ETCD
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lab.api import Json, Resource
     from lab.network import Lab
     from lab.process import Process
