@@ -23,6 +23,7 @@ from arpfast.desk import Desk
 from arpfast.following import Watch
 from arpfast.inforce import limit, wish
 from arpfast.interfaces import Choice
+from arpfast.leaving import leave
 from arpfast.local import Local, mark
 from arpfast.notify import Notifier
 from arpfast.rounds import makes_rounds
@@ -104,7 +105,8 @@ class Daemon:
                     tasks.append(group.create_task(self.seat.run()))
                 await self._stop.wait()
                 self._notifier.stopping()
-                await self._leave()
+                if self.seat is not None:
+                    await leave(self.seat.leave(), self._stop)
                 for task in tasks:
                     task.cancel()
         finally:
@@ -117,18 +119,6 @@ class Daemon:
                 self._local.close()
             self._notifier.close()
         self._log.info("stopped")
-
-    async def _leave(self) -> None:
-        """Hand over to the other members, unless told a second time to stop."""
-        if self.seat is None:
-            return
-        self._stop.clear()
-        leaving = asyncio.create_task(self.seat.leave())
-        at_once = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((leaving, at_once), return_when=asyncio.FIRST_COMPLETED)
-        for task in (leaving, at_once):
-            task.cancel()
-        await asyncio.gather(leaving, at_once, return_exceptions=True)
 
     def _want(self, config: Config) -> None:
         if self.seat is None:

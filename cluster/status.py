@@ -139,15 +139,7 @@ class Statuses:
 
     async def _write(self, key: Key, assigned: Assigned) -> None:
         try:
-            body = await self._client.request(
-                "patch",
-                kinds.SERVICE,
-                key.namespace,
-                key.name,
-                "status",
-                body=service_patch(assigned),
-                content_type=MERGE_PATCH,
-            )
+            body = await _patch(self._client, kinds.SERVICE, key, service_patch(assigned))
         except ApiError as error:
             if not error.conflict and not error.absent:
                 raise
@@ -192,15 +184,7 @@ class PoolStatuses:
 
     async def _write(self, key: Key, counts: PoolCounts) -> None:
         try:
-            await self._client.request(
-                "patch",
-                kinds.ADDRESS_POOL,
-                key.namespace,
-                key.name,
-                "status",
-                body=pool_patch(counts),
-                content_type=MERGE_PATCH,
-            )
+            await _patch(self._client, kinds.ADDRESS_POOL, key, pool_patch(counts))
         except ApiError as error:
             if not error.absent:
                 raise
@@ -209,3 +193,8 @@ class PoolStatuses:
 def _stated(pool: StatedPool) -> StatedPool:
     """What is remembered of a pool."""
     return StatedPool(Metadata(uid=pool.metadata.uid), pool.status)
+
+
+async def _patch(client: Client, kind: Kind[Object], key: Key, body: bytes) -> bytes:
+    """Patch the status of an object; returns the object as it is then."""
+    return await client.request("patch", kind, key.namespace, key.name, "status", body=body, content_type=MERGE_PATCH)

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lab.live import Live
 from lab.member import Member
 from lab.network import Lab
-from lab.playing import perform
+from lab.playing import chapter, perform
 from lab.ring import Cut, Ring, pool
 from lab.traffic import Traffic
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from rich.console import Console
 
     from lab.host import Host
@@ -58,15 +55,6 @@ class Piece:
             lambda: {owner for owner in self.ring.owners().values() if owner} == set(self.ring.hosts),
             DEADLINE_S, what="every member to have its share", every_ms=50,
         )  # fmt: skip
-
-
-@contextmanager
-def chapter(live: Live, title: str, undo: Callable[[], object]) -> Iterator[None]:
-    """Something happens, the client notices what it notices, and then it is undone."""
-    with live.chapter(title):
-        yield
-        live.wait_calm()
-    undo()
 
 
 def play(console: Console) -> None:

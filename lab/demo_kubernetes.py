@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab import manifests
@@ -22,14 +21,14 @@ from lab.live import Live
 from lab.manifests import NAMESPACE, render
 from lab.member import ARPFAST
 from lab.network import Lab
-from lab.playing import perform
+from lab.playing import chapter, perform
 from lab.programs import KUBECTL
 from lab.ring import Cut
 from lab.traffic import Traffic
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rich.console import Console
@@ -171,15 +170,6 @@ class Piece:
         for address in self.ring.addresses:
             self.ring.wait_owner(address, deadline_s=DEADLINE_S)
         self.first = self.ring.owners()
-
-
-@contextmanager
-def chapter(live: Live, title: str, undo: Callable[[], object]) -> Iterator[None]:
-    """Something happens, the client notices what it notices, and then it is undone."""
-    with live.chapter(title):
-        yield
-        live.wait_calm()
-    undo()
 
 
 def play(console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,9 @@ from lab.process import ProcessFailed
 from lab.waiting import DeadlineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from lab.live import Live
 
 
 def perform(play: Callable[[Console], None]) -> int:
@@ -31,3 +34,12 @@ def perform(play: Callable[[Console], None]) -> int:
         return 130
     console.print("\nThat was it; everything has been removed again.", style="bold")
     return 0
+
+
+@contextmanager
+def chapter(live: Live, title: str, undo: Callable[[], object]) -> Iterator[None]:
+    """Something happens, the client notices what it notices, and then it is undone."""
+    with live.chapter(title):
+        yield
+        live.wait_calm()
+    undo()

@@ -19,6 +19,7 @@ from arpfast import control, logs
 from arpfast.announcer import Announcer, Event
 from arpfast.following import Watch
 from arpfast.inspection import Phase
+from arpfast.leaving import leave
 from arpfast.rounds import makes_rounds
 from speaker.desk import Desk
 from speaker.seat import Seat
@@ -101,7 +102,7 @@ class Speaker:
                 parts = (self.announcer.run(), self._follow_interfaces(), self.seat.run(), self.cluster.run(self))
                 tasks = [group.create_task(part) for part in parts]
                 await self._stop.wait()
-                await self._leave()
+                await leave(self.seat.leave(), self._stop)
                 for task in tasks:
                     task.cancel()
         finally:
@@ -148,16 +149,6 @@ class Speaker:
         from speaker.numbers import Numbers  # noqa: PLC0415
 
         return Metrics(serving, self, Numbers(self))
-
-    async def _leave(self) -> None:
-        """Hand over to the other speakers, unless told a second time to stop."""
-        self._stop.clear()
-        leaving = asyncio.create_task(self.seat.leave())
-        at_once = asyncio.create_task(self._stop.wait())
-        await asyncio.wait((leaving, at_once), return_when=asyncio.FIRST_COMPLETED)
-        for task in (leaving, at_once):
-            task.cancel()
-        await asyncio.gather(leaving, at_once, return_exceptions=True)
 
     def _facts(self, facts: list[Fact]) -> None:
         self.seat.ring.facts(facts)
