@@ -1,6 +1,7 @@
-"""What the cluster is made of, as its own people publish it. `python -m lab.programs` builds all of it beforehand.
+"""What a cluster is made of, and what speaks BGP for its nodes, as their own people publish it.
 
-A test that would have to wait for the first build would be late: `make test` builds them before.
+`python -m lab.programs` builds all of it beforehand. A test that would have to wait for the first build would be late:
+`make test` builds them before.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ CONTROLLER_MANAGER = Program(
 )
 PROXY = Program("kube-proxy", "kubernetes", f"{_KUBERNETES}kube-proxy", variables=_VERSIONS, minutes=1)
 KUBECTL = Program("kubectl", "kubernetes", f"{_KUBERNETES}kubectl", variables=_VERSIONS, minutes=1)
+GOBGPD = Program("gobgpd", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgpd", minutes=1)
 
-ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL)
+ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL, GOBGPD)
 
 
 def main() -> None:

@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names the daemon of GoBGP that the lab runs: so go.sum has all that it is made of.
+package tools
+
+import _ "github.com/osrg/gobgp/v4/cmd/gobgpd"

@@ -1,0 +1,1 @@
+"""BGP: every node announces addresses to its routers, through GoBGP's daemon beside the speaker."""
