@@ -107,6 +107,9 @@ class Bgp:
     def want(self, wish: Wish) -> None:
         """Replace the whole wish. Returns at once and cannot fail: what is not possible yet is tried again."""
         self._wish = wish
+        self._shown = MappingProxyType(
+            {name: self._shown.get(name) or _unknown(each.peer) for name, each in wish.neighbours.items()}
+        )
         self._stir()
 
     def interfaces(self, snapshot: Snapshot) -> None:
@@ -284,7 +287,7 @@ class Bgp:
         counted = count_told(daemon.routes.values(), daemon.rules)
         known: dict[str, Session] = {}
         for name, neighbour in wish.neighbours.items():
-            before = self._known.get(name) or Session(peer=name, address=neighbour.peer.address)
+            before = self._known.get(name) or _unknown(neighbour.peer)
             peer = there.get(name)
             if peer is None:
                 known[name] = sessions.without(before, daemon.refused.get(name) or _nobody(neighbour.peer), now_s)
@@ -323,9 +326,7 @@ class Bgp:
         if self._trouble != str(error):
             self._log.warning("the BGP daemon is of no use", error=str(error), socket=self._socket)
         wanted = (self._wish or Wish()).neighbours
-        shown = [
-            self._known.get(name) or Session(peer=name, address=each.peer.address) for name, each in wanted.items()
-        ]
+        shown = [self._known.get(name) or _unknown(each.peer) for name, each in wanted.items()]
         self._show({each.peer: each for each in sessions.lose(shown, str(error))}, str(error))
 
     def _show(self, known: Mapping[str, Session], trouble: str) -> None:
@@ -341,6 +342,10 @@ class Bgp:
         self._shown, self._trouble = MappingProxyType(dict(known)), trouble
         if self._changed is not None:
             self._changed()
+
+
+def _unknown(peer: Peer) -> Session:
+    return Session(peer=peer.name, address=peer.address)
 
 
 def _nobody(peer: Peer) -> str:
