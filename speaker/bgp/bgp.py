@@ -47,6 +47,7 @@ AT_ONCE = 500
 REST_AT_MOST_S = 0.2
 BARRED_S = 60.0
 """A peer of the wrong AS is asked again after so long."""
+REASONS_AT_MOST = 1000
 NO_LISTENER = -1
 
 
@@ -97,7 +98,7 @@ class Bgp:
         """As the daemon said last."""
         self._why: dict[str, str] = {}
         """Why the session at an address has ended."""
-        self._barred: dict[str, float] = {}
+        self._barred: dict[str, tuple[float, str]] = {}
         self._trouble = ""
         self._shown: Mapping[str, Session] = MappingProxyType({})
         self._connected = False
@@ -275,7 +276,7 @@ class Bgp:
         request = messages.WatchEventRequest(messages.Empty())
         async for event in connection.each("WatchEvent", request, messages.WatchEventResponse, deadline_s=None):
             state = event.peer.peer.state if event.peer is not None and event.peer.peer is not None else None
-            if state is not None and (why := sessions.reason(state)):
+            if state is not None and (why := sessions.reason(state)) and len(self._why) < REASONS_AT_MOST:
                 self._why[state.neighbor_address] = why
             self._wake.set()
         raise DaemonError("WatchEvent", "", "the daemon has ended it", lost=True)
@@ -293,25 +294,34 @@ class Bgp:
                 known[name] = sessions.without(before, daemon.refused.get(name) or _nobody(neighbour.peer), now_s)
                 continue
             address = peers.known(peer).address
-            why = await self._bar(connection, neighbour.peer, peer, address) or self._why.pop(address, "")
+            why = self._why.pop(address, "")
+            why = await self._bar(connection, neighbour.peer, peer, address) or why
             after = sessions.follow(before, peer, why, now_s)
             told = counted[name] if after.state == "established" else 0
-            known[name] = msgspec.structs.replace(after, address=address, announced=told)
+            why = after.why or ("" if after.state == "established" else _waiting(neighbour.peer, address))
+            known[name] = msgspec.structs.replace(after, address=address, announced=told, why=why)
         self._known = known
+        self._why.clear()
         self._show(known, "")
 
     async def _bar(self, connection: Connection, peer: Peer, said: messages.Peer, address: str) -> str:
         """Refuse, for a while, a peer of our own AS where one of another is expected; why, if it is barred."""
         state = said.state or messages.PeerState()
         now = time.monotonic()
-        if peer.dynamic_asn == "external" and state.peer_asn == peers.local_asn(peer):
-            if sessions.state(said) == "established":
-                self._barred[peer.name] = now + BARRED_S
-                told = messages.DisablePeerRequest(address, "expected a peer of another AS")
-                await connection.tell("DisablePeer", told)
-            return f"expected a peer of another AS, not of {state.peer_asn}"
-        if state.admin_state == messages.ADMIN_DOWN and now >= self._barred.get(peer.name, 0.0):
+        if state.admin_state == messages.ADMIN_DOWN:
+            until, why = self._barred.get(peer.name, (0.0, ""))
+            if now < until:
+                return why
             await connection.tell("EnablePeer", messages.PeerRequest(address))
+        elif (
+            peer.dynamic_asn == "external"
+            and sessions.state(said) == "established"
+            and state.peer_asn == peers.local_asn(peer)
+        ):
+            why = f"expected a peer of another AS, not of {state.peer_asn}"
+            self._barred[peer.name] = now + BARRED_S, why
+            await connection.tell("DisablePeer", messages.DisablePeerRequest(address, "expected a peer of another AS"))
+            return why
         return ""
 
     async def _go(self, connection: Connection, daemon: Reconciliation) -> None:
@@ -346,6 +356,13 @@ class Bgp:
 
 def _unknown(peer: Peer) -> Session:
     return Session(peer=peer.name, address=peer.address)
+
+
+def _waiting(peer: Peer, address: str) -> str:
+    """What can be said when the daemon says nothing: what to compare with the router."""
+    asn = f"AS {number}" if (number := peers.expected_asn(peer)) else "another AS"
+    password = ", by password" if peer.password is not None else ""
+    return f"no agreement yet with {asn} at {address}, port {peer.port}{password}"
 
 
 def _nobody(peer: Peer) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
         async def tell(self, rpc: str, request: Message, *, deadline_s: float = ...) -> None: ...
         async def ask(self, rpc: str, request: Message, kind: type[M], *, deadline_s: float = ...) -> M: ...
-        async def feed(self, rpc: str, requests: Iterable[Message], *, deadline_s: float = ...) -> None: ...
+        async def feed(self, rpc: str, requests: Iterable[Message], *, deadline_s: float) -> None: ...
         def each(
             self, rpc: str, request: Message, kind: type[M], *, deadline_s: float | None = ...
         ) -> AsyncIterator[M]: ...
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 IMPORT_POLICY = f"{POLICY}-import"
 LISTED_AT_ONCE = 1000
+FEED_DEADLINE_S, FEED_AT_LEAST_PER_S = 5.0, 1000
 _OURS = Statement(
     "arpfast-own",
     messages.Conditions(route_type=messages.LOCAL_ROUTE),
@@ -136,7 +137,8 @@ class Reconciliation:
             for prefix, route in new:
                 yield paths.path(prefix, route)
 
-        await self._connection.feed("AddPathStream", paths.requests(changes()))
+        deadline_s = FEED_DEADLINE_S + (len(new) + len(gone)) / FEED_AT_LEAST_PER_S
+        await self._connection.feed("AddPathStream", paths.requests(changes()), deadline_s=deadline_s)
         self.routes = dict(wanted)
         self.announced += len(new)
         self.withdrawn += len(gone)

@@ -55,7 +55,7 @@ class Connection:
         except (grpc.aio.AioRpcError, ValueError) as error:
             raise _told(rpc, error) from None
 
-    async def feed(self, rpc: str, requests: Iterable[Message], *, deadline_s: float = LIST_DEADLINE_S) -> None:
+    async def feed(self, rpc: str, requests: Iterable[Message], *, deadline_s: float) -> None:
         """Many requests, one answer. Raises DaemonError; then some may have been carried out."""
         call = self._channel.stream_unary(SERVICE + rpc, request_serializer=encode)
         try:

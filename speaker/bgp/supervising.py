@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 1.0
 LOOK_DEADLINE_S = 2.0
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """A daemon that has said nothing for so long is killed."""
 STEADY_S = 30.0
 """What has run for so long may end once without a wait."""
@@ -47,10 +47,12 @@ class Daemon:
         log: Log,
         output: int | IO[bytes] | None = None,
         environment: Mapping[str, str] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """`program`: gobgpd; `socket`: a path, whose directory is made if it is missing. `output`: where what it says
-        goes; None: where ours does.
+        goes; None: where ours does. One that is silent for `patience_s` is killed.
         """
+        self._patience_s = patience_s
         self._program, self._socket, self._log = str(program), Path(socket), log
         self._output, self._environment = output, environment
         self._process: asyncio.subprocess.Process | None = None
@@ -104,7 +106,7 @@ class Daemon:
 
     async def _look(self) -> str:
         """Return, with the reason, when it is no use to wait for it any longer."""
-        connection, silent_since = Connection(str(self._socket)), time.monotonic()
+        connection, silent_since, heard = Connection(str(self._socket)), time.monotonic(), False
         try:
             while True:
                 try:
@@ -114,10 +116,12 @@ class Daemon:
                 except DaemonError as error:
                     if STOPPED in error.message:
                         return STOPPED
-                    if time.monotonic() - silent_since > PATIENCE_S:
-                        return f"expected an answer within {PATIENCE_S:g} s, not {error}"
+                    if time.monotonic() - silent_since > self._patience_s:
+                        return f"expected an answer within {self._patience_s:g} s, not {error}"
                 else:
-                    silent_since = time.monotonic()
+                    silent_since, heard = time.monotonic(), True
+                if heard and not self._socket.exists():  # we are connected still, others never will be
+                    return "its socket was removed"
                 await asyncio.sleep(LOOK_EVERY_S)
         finally:
             await connection.close()

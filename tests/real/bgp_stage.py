@@ -176,14 +176,15 @@ class Router:
         from speaker.bgp.routes import Route
 
         feed = paths.requests(paths.path(prefix, Route((0,))) for prefix in prefixes)
-        self.do(self.connection.feed("AddPathStream", feed))
+        self.do(self.connection.feed("AddPathStream", feed, deadline_s=60))
 
     def close(self) -> None:
         self.do(self.connection.close())
 
 
 def heard(path: Path) -> Heard:
-    next_hop, as_path, local_pref, communities = "", (), None, set[str]()
+    next_hop, local_pref, communities = "", None, set[str]()
+    as_path: tuple[int, ...] = ()
     for each in path.pattrs:
         if each.next_hop is not None:
             next_hop = each.next_hop.next_hop
@@ -243,8 +244,8 @@ class Stage:
         self.routers.append(router)
         return router
 
-    def start_daemon(self) -> None:
-        self.daemon = Daemon(GOBGPD.path(), self.socket, log=self.log, output=asyncio.subprocess.DEVNULL)
+    def start_daemon(self, **how: Any) -> None:
+        self.daemon = Daemon(GOBGPD.path(), self.socket, log=self.log, output=asyncio.subprocess.DEVNULL, **how)
         self._daemon_task = self.inside.begin(self.daemon.run())
 
     def stop_daemon(self) -> None:

@@ -1,0 +1,211 @@
+"""What goes wrong with the daemon, with our half, and with peers; and that nobody else notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cluster.config import BFDProfile
+from lab import wait_until
+from tests.real.bgp_stage import OUR_ASN, Stage, peer, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab import Lab
+
+ONE, TWO = "198.51.100.1/32", "198.51.100.2/32"
+
+
+@pytest.fixture
+def stage(lab: Lab) -> Iterator[Stage]:
+    stage = Stage(lab)
+    stage.start_daemon(patience_s=100)
+    stage.start()
+    try:
+        yield stage
+    finally:
+        stage.close()
+
+
+def test_a_restart_of_our_half_is_noticed_by_nobody(stage: Stage) -> None:
+    router = stage.router()
+    router.accept(stage.address)
+    tor, routes = peer("tor", router), {ONE: told("tor"), TWO: told("tor", communities=("65000:1",))}
+    stage.want([tor], routes)
+    stage.wait_up("tor")
+    wait_until(lambda: router.table().keys() == {ONE, TWO}, what="both")
+    updates = router.peer(stage.address).messages
+    stage.stop()
+    stage.start()
+    stage.want([tor], routes)
+    stage.wait_up("tor")
+    stage.settled()
+    after = stage.bgp.statistics()
+    assert (after.announced, after.withdrawn, after.routes, after.daemon_starts) == (0, 0, 2, 0)
+    assert router.peer(stage.address).flops == 0
+    assert router.peer(stage.address).messages == updates
+    assert stage.session("tor").announced == 2
+
+    # What has changed in between is made good, and a peer that is wanted no more is gone.
+    stage.stop()
+    stage.start()
+    stage.want([tor], {ONE: told("tor")})
+    wait_until(lambda: router.table().keys() == {ONE}, what="the other to be withdrawn")
+    assert router.peer(stage.address).flops == 0
+    stage.stop()
+    stage.start()
+    stage.want([], {})
+    wait_until(lambda: not router.table(), what="the session to end")
+
+
+def test_a_daemon_that_is_killed_is_given_everything_again(stage: Stage) -> None:
+    plain, graceful = stage.router(), stage.router()
+    plain.accept(stage.address)
+    graceful.accept(stage.address, graceful=True)
+    peers = [peer("plain", plain), peer("graceful", graceful, graceful_restart=True)]
+    stage.want(peers, {ONE: told("plain", "graceful"), TWO: told("plain")})
+    stage.wait_up("plain", "graceful")
+    wait_until(lambda: plain.table().keys() == {ONE, TWO} and graceful.table().keys() == {ONE}, what="routes")
+    assert stage.daemon is not None
+    killed = stage.daemon.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: ONE in graceful.table() and graceful.table()[ONE].stale, what="the stale route to stay")
+    # What is wanted meanwhile is not lost.
+    stage.want(peers, {ONE: told("plain", "graceful"), TWO: told("plain"), "198.51.100.3/32": told("graceful")})
+    wait_until(lambda: stage.bgp.statistics().daemon_starts == 2, what="another daemon")
+    stage.wait_up("plain", "graceful")
+    wait_until(lambda: plain.table().keys() == {ONE, TWO}, what="the routes of one")
+    wait_until(
+        lambda: (
+            graceful.table().keys() == {ONE, "198.51.100.3/32"}
+            and not any(each.stale for each in graceful.table().values())
+        ),
+        what="the routes of the other",
+    )
+    assert stage.session("plain").flaps == 1
+    assert stage.bgp.trouble == ""
+
+
+def test_a_daemon_that_hangs_delays_nobody_and_is_caught_up_with(stage: Stage) -> None:
+    router = stage.router()
+    router.accept(stage.address, hold_s=90)
+    tor = peer("tor", router, hold_time_s=90)
+    stage.want([tor], {ONE: told("tor")})
+    stage.wait_up("tor")
+    assert stage.daemon is not None
+    hung = stage.daemon.pid
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        stage.want([tor], {TWO: told("tor")})  # returns at once
+        wait_until(lambda: "deadline exceeded" in stage.bgp.trouble, what="it to be noticed")
+        assert stage.session("tor").state == "idle"
+        assert "deadline exceeded" in stage.session("tor").why
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    wait_until(lambda: router.table().keys() == {TWO}, what="what was wanted meanwhile")
+    stage.wait_up("tor")
+    assert (stage.session("tor").flaps, router.peer(stage.address).flops) == (0, 0)
+    assert stage.daemon.starts == 1
+
+
+def test_a_daemon_whose_socket_is_gone_is_replaced(stage: Stage) -> None:
+    router = stage.router()
+    router.accept(stage.address)
+    stage.want([peer("tor", router)], {ONE: told("tor")})
+    stage.wait_up("tor")
+    stage.stop()
+    Path(stage.socket).unlink()
+    stage.start()
+    stage.want([peer("tor", router)], {TWO: told("tor")})
+    wait_until(lambda: stage.bgp.trouble, what="it to be noticed")
+    wait_until(lambda: router.table().keys() == {TWO}, 40, what="what is wanted now")
+    assert stage.daemon is not None
+    assert stage.daemon.starts == 2
+
+
+def test_a_peer_that_cannot_be_had_is_nobody_elses_trouble(stage: Stage) -> None:
+    good, locked, foreign, ours = (stage.router(asn) for asn in (65000, 65001, 65002, OUR_ASN))
+    good.accept(stage.address)
+    locked.accept(stage.address, password="right")
+    foreign.accept(stage.address)
+    ours.accept(stage.address)
+    there = [
+        peer("good", good),
+        peer("locked", locked, password="wrong"),
+        peer("foreign", foreign, asn=65099),
+        peer("any", ours, asn=0, dynamic_asn="external"),
+    ]
+    routes = {ONE: told("good", "locked", "foreign", "any")}
+    stage.want(there, routes)
+    stage.wait_up("good")
+    wait_until(lambda: good.table().keys() == {ONE}, what="the good one to have it")
+    wait_until(lambda: "AS 65099" in stage.session("foreign").why, what="why another AS is refused")
+    wait_until(lambda: "another AS" in stage.session("any").why, what="why our own AS is refused")
+    wait_until(lambda: not ours.table(), what="it to be told nothing")
+    assert stage.session("locked").state != "established"
+    assert not locked.table()
+
+    # Put right, one by one: who is well does not notice.
+    there[1:] = [
+        peer("locked", locked, password="right"),
+        peer("foreign", foreign, asn=65002),
+        peer("any", ours, asn=0, dynamic_asn="internal"),
+    ]
+    stage.want(there, routes)
+    stage.wait_up("good", "locked", "foreign", "any")
+    wait_until(lambda: all(each.table().keys() == {ONE} for each in stage.routers), what="all to have it")
+    assert (stage.session("good").flaps, good.peer(stage.address).flops) == (0, 0)
+    assert "right" not in repr(stage.bgp.sessions())
+
+
+def test_who_drains_is_avoided_and_who_leaves_is_kept_only_where_it_was_agreed(stage: Stage) -> None:
+    other, own = stage.router(65000), stage.router(OUR_ASN)
+    other.accept(stage.address, graceful=True)
+    own.accept(stage.address)
+    peers = [peer("other", other, graceful_restart=True), peer("own", own)]
+    stage.want(peers, {ONE: told("other", "own", local_pref=300, communities=("65000:1",))})
+    stage.wait_up("other", "own")
+    wait_until(lambda: other.table().keys() == own.table().keys() == {ONE}, what="the route")
+    stage.inside.call(stage.bgp.drain)
+    wait_until(lambda: all("65535:0" in each.table()[ONE].communities for each in (other, own)), what="the community")
+    assert own.table()[ONE].local_pref == 0
+    assert other.table()[ONE].communities == {"65000:1", "65535:0"}
+    stage.inside.call(lambda: stage.bgp.drain(False))
+    wait_until(lambda: own.table()[ONE].local_pref == 300, what="everything as before")
+    assert (other.peer(stage.address).flops, own.peer(stage.address).flops) == (0, 0)
+    stage.inside.do(stage.bgp.leave())
+    wait_until(lambda: not own.table(), what="the one without graceful restart to drop it")
+    assert other.table()[ONE].stale
+    # Back in time: nothing was lost.
+    stage.stop()
+    stage.start()
+    stage.want(peers, {ONE: told("other", "own")})
+    stage.wait_up("other", "own")
+    wait_until(lambda: own.table().keys() == {ONE} and not other.table()[ONE].stale, what="both to have it afresh")
+    stage.inside.do(stage.bgp.leave(withdraw=True))
+    wait_until(lambda: not own.table() and not other.table(), what="all to drop it")
+
+
+def test_silence_is_noticed_by_bfd(stage: Stage) -> None:
+    router = stage.router()
+    router.accept(stage.address, bfd_ms=100, hold_s=90)
+    quick = BFDProfile(name="quick", receive_interval_ms=100, transmit_interval_ms=100, detect_multiplier=3)
+    tor = peer("tor", router, hold_time_s=90, bfd_profile="quick")
+    stage.want([tor], {ONE: told("tor")}, quick)
+    stage.wait_up("tor")
+    wait_until(lambda: stage.session("tor").bfd == "up", what="BFD")
+    assert router.table().keys() == {ONE}
+    router.link.down()
+    wait_until(lambda: stage.session("tor").state != "established", what="the session to end")
+    wait_until(lambda: not router.table(), what="the route to be dropped")
+    router.link.up()
+    stage.wait_up("tor")
+    wait_until(lambda: router.table().keys() == {ONE}, what="the route")
+    assert stage.session("tor").flaps == 1
