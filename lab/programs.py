@@ -22,8 +22,9 @@ CONTROLLER_MANAGER = Program(
 PROXY = Program("kube-proxy", "kubernetes", f"{_KUBERNETES}kube-proxy", variables=_VERSIONS, minutes=1)
 KUBECTL = Program("kubectl", "kubernetes", f"{_KUBERNETES}kubectl", variables=_VERSIONS, minutes=1)
 GOBGPD = Program("gobgpd", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgpd", minutes=1)
+GOBGP = Program("gobgp", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgp", minutes=1)
 
-ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL, GOBGPD)
+ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL, GOBGPD, GOBGP)
 
 
 def main() -> None:
