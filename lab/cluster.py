@@ -19,6 +19,7 @@ import http.client
 import json
 import socket
 import sys
+from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -288,6 +289,15 @@ class Cluster:
         )  # fmt: skip
         assert answer
         return answer
+
+    def shares(self, address: str, count: int, port: int = PORT) -> Counter[str]:
+        """Open as many connections from the client, one after the other: how many each node's backend answered.
+
+        Under the empty name those that nobody did.
+        """
+        program = str(HERE / "traffic" / "connections.py")
+        command = [sys.executable, "-I", "-S", program, address, str(port), str(count)]
+        return Counter(json.loads(self.client.run(command, timeout_s=START_S).stdout))
 
 
 def _healthy() -> bool:
