@@ -46,7 +46,7 @@ def resolve(findings: Findings, field: str, written: Iterable[str], aliases: Map
             resolved.add(community(text))
         except ValueError as error:
             findings.add(f"{field}[{at}]", text, str(error), transient=text.count(":") not in (1, 3))
-    return tuple(sorted(resolved, key=_order))
+    return tuple(sorted(resolved, key=order))
 
 
 def community(text: str) -> str:
@@ -65,7 +65,7 @@ def _numbers(parts: list[str], bits: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _order(text: str) -> list[int]:
-    """A short one is in order as a large one of one number."""
+def order(text: str) -> list[int]:
+    """By which communities, as `community` writes them, are in order: a short one as a large one of one number."""
     numbers = [int(part) for part in text.removeprefix(f"{LARGE}:").split(":")]
     return numbers if len(numbers) == 3 else [numbers[0] << 16 | numbers[1], 0, 0]

@@ -17,7 +17,7 @@ from speaker.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from cluster.config import Config, L2Advertisement
+    from cluster.config import Config, L2Advertisement, Pool
     from cluster.resources import Service
     from cluster.world import Serving
     from speaker.nodes import Standing
@@ -43,19 +43,10 @@ NOTHING_ASKED = _REFUSED[Reason.SERVICE_DELETED]
 
 def judge(service: Service, serving: Serving, config: Config) -> Judgement:
     """What this Service asks for, by the configuration."""
-    if service.spec.type != "LoadBalancer":
-        return _REFUSED[Reason.NOT_LOAD_BALANCER]
-    texts = [ingress.ip for ingress in service.status.load_balancer.ingress]
-    if not texts:
-        return _REFUSED[Reason.NO_IP_ALLOCATED]
-    try:
-        addresses = tuple(dict.fromkeys(map(parse, texts)))
-    except ValueError:
-        return _REFUSED[Reason.INVALID_IP]
-    pools = [config.pool_of(address) for address in addresses]
-    pool = pools[0]
-    if pool is None or any(other is not pool for other in pools):
-        return _REFUSED[Reason.IP_NOT_ALLOWED]
+    found = addressed(service, config)
+    if isinstance(found, Reason):
+        return _REFUSED[found]
+    addresses, pool = found
     if not serving.anywhere:
         return Judgement(addresses, Reason.NO_ENDPOINTS)
     labels = service.metadata.labels
@@ -66,6 +57,26 @@ def judge(service: Service, serving: Serving, config: Config) -> Judgement:
         return Judgement(addresses, Reason.NO_MATCHING_ADVERTISEMENT)
     local = service.spec.external_traffic_policy == "Local"
     return Judgement(addresses, None, matching, serving.nodes if local else None)
+
+
+def addressed(service: Service, config: Config) -> tuple[tuple[Span, ...], Pool] | Reason:
+    """The addresses of a Service, as its status has them, and the pool that all of them are of; or why there are none
+    that this could be said of.
+    """
+    if service.spec.type != "LoadBalancer":
+        return Reason.NOT_LOAD_BALANCER
+    texts = [ingress.ip for ingress in service.status.load_balancer.ingress]
+    if not texts:
+        return Reason.NO_IP_ALLOCATED
+    try:
+        addresses = tuple(dict.fromkeys(map(parse, texts)))
+    except ValueError:
+        return Reason.INVALID_IP
+    pools = [config.pool_of(address) for address in addresses]
+    pool = pools[0]
+    if pool is None or any(other is not pool for other in pools):
+        return Reason.IP_NOT_ALLOWED
+    return addresses, pool
 
 
 def score(judgement: Judgement, standings: Mapping[str, Standing]) -> dict[str, int]:

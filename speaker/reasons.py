@@ -17,13 +17,15 @@ class Reason(StrEnum):
     SHARED_IP_WITH_SERVICE_SELECTOR = "sharedIPWithServiceSelector"
     """It may share its address, which an advertisement by Services' labels might announce for one and not another."""
     NO_MATCHING_ADVERTISEMENT = "noMatchingAdvertisement"
-    """No L2Advertisement is about this pool, this Service (and this node)."""
+    """No L2Advertisement is about this pool, this Service (and this node); no BGPAdvertisement is about all three."""
+    CONFLICTING_ADVERTISEMENTS = "conflictingAdvertisements"
+    """Two BGPAdvertisements would tell one peer two local preferences of one prefix."""
     NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
     NODE_LABELED_EXCLUDE_BALANCERS = "nodeLabeledExcludeBalancers"
     NO_LOCAL_ENDPOINTS = "noLocalEndpoints"
     """`externalTrafficPolicy: Local`, and nobody on the node serves."""
     NOT_OWNER = "notOwner"
-    """Another node is the owner, or no node may be it."""
+    """Another node is the owner, or no node may be it; by BGP: no BGPAdvertisement of the pool is about this node."""
     SERVICE_DELETED = "serviceDeleted"
 
     # Not MetalLB's:
@@ -31,3 +33,5 @@ class Reason(StrEnum):
     NODE_OUT_OF_SERVICE = "nodeOutOfService"
     NO_COMMON_NODE = "noCommonNode"
     """Services share the address, and this one could be reached by nodes that do not suit the others."""
+    NO_PEER = "noPeer"
+    """Of the peers that the BGPAdvertisements name, this node speaks with none that takes addresses of this family."""
