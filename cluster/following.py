@@ -6,7 +6,9 @@ A lone change is told in the same turn of the event loop in which its bytes came
 tells all. Nobody is woken before the lists of all kinds are complete, and the pools were good once: a controller that
 knew of no pools would take every address away. An API server that is gone leaves the world as it is.
 
-Secrets are watched by name, those that peers refer to and no others, so that no right is needed to read the rest.
+Some kinds hold nobody up, whatever becomes of their lists; who needs them looks whether all is `settled`, once and for
+all. Secrets are watched by name, those that peers refer to and no others, so that no right is needed to read the rest;
+one that may not be read is as one that there is not, and holds up for a few attempts.
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ SPEAKER = (
 BGP = kinds.BGP_ADVERTISEMENT, kinds.BGP_PEER, kinds.BFD_PROFILE, kinds.COMMUNITY
 """What one has to know besides who announces them by BGP."""
 
+ATTEMPTS = 3
+LOOK_AGAIN_S = 1.0
+
 
 class Statistics(msgspec.Struct, frozen=True):
     """What happened so far."""
@@ -80,24 +85,30 @@ class Following:
         log: Log,
         lb_class: str = "",
         report: Callable[[tuple[Problem, ...]], None] | None = None,
+        besides: Iterable[Kind[Any]] = (),
     ) -> None:
-        """Follow the kinds that are `wanted`; those of MetalLB's in `namespace`, the others in all. `wake` is told
-        what differs, first of all everything; `report` the problems of the configuration, whenever they change.
+        """Follow the kinds that are `wanted`, and those `besides` that hold nobody up; those of MetalLB's in
+        `namespace`, the others in all. `wake` is told what differs, first of all everything, and everything again once
+        all is `settled`; `report` the problems of the configuration, whenever they change.
         """
         self._client, self._namespace, self._log = client, namespace, log
         self._wake, self._report = wake, report
         self.gathering = Gathering(lb_class)
         self.watchings: dict[Kind[Any], Watching[Any, Any]] = {
             kind: Watching(kind, self.gathering.keep(kind), namespace=namespace if kind.group == kinds.METALLB else "")
-            for kind in wanted
+            for kind in (*wanted, *besides)
         }
+        self._besides = frozenset(besides)
         self.ready = False
         """`wake` has been called: all that is wanted is known."""
+        self.settled = False
+        """So is what is followed besides, and what it refers to."""
         self._updates = self._wakes = 0
         self._reported: tuple[Problem, ...] | None = None
         self._last_s = float("-inf")
         self._due: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._secrets: dict[str, asyncio.Task[None]] = {}
+        self._again: asyncio.TimerHandle | None = None
+        self._secrets: dict[str, tuple[Watching[Any, Any], asyncio.Task[None]]] = {}
 
     @property
     def world(self) -> World:
@@ -131,10 +142,11 @@ class Following:
                 for kind, watching in self.watchings.items():
                     tasks.create_task(watch(self._client, watching, self._changed(kind), self._log))
         finally:
-            for task in self._secrets.values():
+            for _, task in self._secrets.values():
                 task.cancel()
-            if self._due is not None:
-                self._due.cancel()
+            for timer in (self._due, self._again):
+                if timer is not None:
+                    timer.cancel()
 
     def _changed(self, kind: Kind[Any]) -> Callable[[list[Changed[Any]]], None]:
         def changed(changes: list[Changed[Any]]) -> None:
@@ -156,28 +168,48 @@ class Following:
     def _flush(self) -> None:
         self._due = None
         self._last_s = asyncio.get_running_loop().time()
-        if not all(watching.complete for watching in self.watchings.values()):
+        if not all(watching.complete for kind, watching in self.watchings.items() if kind not in self._besides):
             return
         change = self.gathering.flush()
-        if self._report is not None and self.problems != self._reported:
-            self._reported = self.problems
-            self._report(self.problems)
+        awaited = self._awaited()
+        settles = not self.settled and not awaited and all(self.watchings[kind].complete for kind in self._besides)
+        self.settled = self.settled or settles
+        problems = tuple(problem for problem in self.problems if self._sure(problem, awaited))
+        if self._report is not None and problems != self._reported:
+            self._reported = problems
+            self._report(problems)
+        if (awaited or not self.settled) and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
         if not self.gathering.loaded:
             return
-        if not self.ready:
+        if not self.ready or settles:
             self.ready, change = True, self.gathering.everything()
         elif change == NOTHING:
             return
         self._wakes += 1
         self._wake(self.world, change)
 
+    def _look_again(self) -> None:
+        self._again = None
+        self._schedule()
+
+    def _awaited(self) -> frozenset[str]:
+        """The Secrets of which it is not known yet whether there are any."""
+        watchings = [watching for watching, _ in self._secrets.values()]
+        return frozenset(each.name for each in watchings if not each.complete and each.counts.failures < ATTEMPTS)
+
+    def _sure(self, problem: Problem, awaited: frozenset[str]) -> bool:
+        """Whether it is one, and not only because not everything is known yet."""
+        if not self.settled and any(problem.kind == kind.name for kind in self._besides):
+            return False
+        return not problem.transient or problem.kind != kinds.BGP_PEER.name or problem.value not in awaited
+
     def _follow_secrets(self) -> None:
         """Watch what the peers refer to now, and no longer what they don't."""
         wanted = self.gathering.secrets
         for name in self._secrets.keys() - wanted:
-            self._secrets.pop(name).cancel()
+            self._secrets.pop(name)[1].cancel()
         for name in wanted - self._secrets.keys():
             watching = Watching(kinds.SECRET, self.gathering.keep(kinds.SECRET), namespace=self._namespace, name=name)
-            self._secrets[name] = asyncio.get_running_loop().create_task(
-                watch(self._client, watching, self._changed(kinds.SECRET), self._log)
-            )
+            following = watch(self._client, watching, self._changed(kinds.SECRET), self._log)
+            self._secrets[name] = watching, asyncio.get_running_loop().create_task(following)

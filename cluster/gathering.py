@@ -116,6 +116,10 @@ class Gathering:
         peers = self._custom[kinds.BGP_PEER.name].values()
         return frozenset(peer.spec.password_secret.name for peer in peers if peer.spec.password_secret.name)
 
+    def custom(self, kind: Kind[Any], name: str) -> Object | None:
+        """The custom resource of this name, as it is now; None, if there is none."""
+        return next((each for key, each in self._custom[kind.name].items() if key.name == name), None)
+
     def changed(self, kind: Kind[Any], changes: list[Changed[Any]]) -> None:
         """Objects of a kind, reduced by `keep`, have changed."""
         match kind:

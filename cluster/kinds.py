@@ -64,3 +64,4 @@ BFD_PROFILE = Kind(METALLB, "v1beta1", "BFDProfile", "bfdprofiles", custom.BFDPr
 COMMUNITY = Kind(METALLB, "v1beta1", "Community", "communities", custom.Community)
 CONFIGURATION_STATE = Kind(METALLB, "v1beta1", "ConfigurationState", "configurationstates", resources.Object)
 SERVICE_L2_STATUS = Kind(METALLB, "v1beta1", "ServiceL2Status", "servicel2statuses", resources.Object)
+SERVICE_BGP_STATUS = Kind(METALLB, "v1beta1", "ServiceBGPStatus", "servicebgpstatuses", resources.Object)

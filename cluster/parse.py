@@ -3,17 +3,19 @@
 What is wrong with one kind of object does not hold up another. Of a kind with a problem all objects stay as they were
 when all of them were last good: half of a change is worse than none of it. What refers to another kind is checked
 against, and resolved by, what is in force of that; what stays as it was may still name what there is no longer.
+Of peers and of what is announced to them nothing may be in force yet, as after a start: then those objects are that
+nothing is wrong with, for a session that stands must not end because another has been mistyped.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
 from cluster.advertisements import parse_bgp_advertisements, parse_l2_advertisements
 from cluster.communities import parse_communities
-from cluster.config import Config
+from cluster.config import BGPAdvertisement, Config, Peer
 from cluster.peering import PEER, parse_bfd_profiles, parse_peers
 from cluster.pools import parse_pools
 from cluster.problems import Problem
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from cluster.resources import Secret
 
     Labelled = Mapping[str, Mapping[str, str]]
+
+
+N = TypeVar("N", BGPAdvertisement, Peer)
 
 
 class Parsed(NamedTuple):
@@ -58,7 +63,8 @@ def parse(
     problems += found
 
     bgp_advertisements, found = parse_bgp_advertisements(objects.bgp_advertisements, pools, nodes, aliases)
-    bgp_advertisements = last.bgp_advertisements if found else bgp_advertisements
+    if found:
+        bgp_advertisements = last.bgp_advertisements or _right(bgp_advertisements, found)
     problems += found
 
     profiles, found = parse_bfd_profiles(objects.bfd_profiles)
@@ -77,8 +83,14 @@ def parse(
     if not found:
         found = _echoes(config, objects)
     if found:
-        config = msgspec.structs.replace(config, peers=last.peers)
+        config = msgspec.structs.replace(config, peers=last.peers or _right(peers, found))
     return Parsed(config, tuple(problems + found))
+
+
+def _right(parsed: tuple[N, ...], problems: list[Problem]) -> tuple[N, ...]:
+    """Those that nothing is wrong with."""
+    wrong = {problem.key.name for problem in problems}
+    return tuple(each for each in parsed if each.name not in wrong)
 
 
 def _echoes(config: Config, objects: Objects) -> list[Problem]:

@@ -220,7 +220,9 @@ def _password(findings: Findings, spec: custom.BGPPeerSpec, secrets: Mapping[str
         return Password(spec.password) if spec.password else None
     secret = secrets.get(name)
     if secret is None:
-        findings.add("spec.passwordSecret", name, "the name of a Secret in MetalLB's namespace", transient=True)
+        findings.add(
+            "spec.passwordSecret", name, "the name of a Secret of MetalLB's namespace that may be read", transient=True
+        )
     elif secret.type != BASIC_AUTH:
         findings.add("spec.passwordSecret", name, f"a Secret of type {BASIC_AUTH}")
     elif PASSWORD not in secret.data:

@@ -6,17 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import pytest
 
 from cluster import kinds
-from cluster.following import BURST_S, CONTROLLER, Following
+from cluster.following import ATTEMPTS, BGP, BURST_S, CONTROLLER, Following
 from cluster.resources import Key, Service
-from cluster.watching import Changed
+from cluster.watching import Changed, Watching
 from cluster.world import Change, World
 from tests.arpfast.virtual import passing, virtually
-from tests.cluster.configuring import pool
+from tests.cluster.configuring import peer, pool, secret
 from tests.cluster.test_errands import Quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cluster.client import Client
 
 WEB = Key("shop", "web")
@@ -25,7 +28,7 @@ WEB = Key("shop", "web")
 class Told:
     """What `wake` was called with, and when."""
 
-    def __init__(self, *, pools: bool = True, complete: bool = True) -> None:
+    def __init__(self, *, pools: bool = True, complete: bool = True, besides: Iterable[kinds.Kind[Any]] = ()) -> None:
         self.changes: list[Change] = []
         self.times: list[float] = []
         self.reports: list[int] = []
@@ -36,9 +39,10 @@ class Told:
             wake=self._wake,
             log=Quiet(),
             report=lambda problems: self.reports.append(len(problems)),
+            besides=besides,
         )
-        for watching in self.following.watchings.values():
-            watching.complete = complete
+        for kind in CONTROLLER:
+            self.following.watchings[kind].complete = complete
         if pools:
             self.pool("192.0.2.0/24")
 
@@ -53,6 +57,11 @@ class Told:
     def service(self, name: str = "web") -> None:
         one = msgspec.convert({"metadata": {"namespace": "shop", "name": name}}, Service)
         self.change(kinds.SERVICE, one.key, one)
+
+    def complete(self, *of: kinds.Kind[Any]) -> None:
+        for kind in of:
+            self.following.watchings[kind].complete = True
+            self.following._changed(kind)([])
 
     def pool(self, addresses: str) -> None:
         one = pool("main", addresses)
@@ -150,5 +159,46 @@ def test_what_changes_nothing_wakes_nobody() -> None:
         await passing(1)
         assert len(told.changes) == 1
         assert told.following.statistics().updates == 2
+
+    virtually(main())
+
+
+def test_what_is_followed_besides_holds_nobody_up_and_is_told_of_when_all_of_it_is_known() -> None:
+    async def main() -> None:
+        told = Told(besides=BGP)
+        profiled = peer("tor", bfdProfile="quick")
+        told.change(kinds.BGP_PEER, profiled.key, profiled)
+        told.service()
+        await passing(1)
+        assert (len(told.changes), told.following.settled) == (1, False)
+        assert told.reports == [0], "expected nothing to be told of a profile that may come yet"
+        told.complete(*BGP)
+        await passing(1)
+        assert (told.changes[-1].config, told.following.settled, told.reports) == (True, True, [0, 1])
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_secret_is_awaited_for_a_while(found: bool) -> None:
+    async def main() -> None:
+        told = Told(besides=BGP)
+        watching = Watching(kinds.SECRET, lambda secret: secret, name="word")
+        never: asyncio.Task[None] = asyncio.ensure_future(asyncio.Event().wait())  # type: ignore[arg-type]
+        told.following._secrets["word"] = watching, never
+        locked = peer("tor", passwordSecret={"name": "word"})
+        told.change(kinds.BGP_PEER, locked.key, locked)
+        told.complete(*BGP)
+        await passing(5)
+        assert (told.following.settled, told.reports) == (False, [0])
+        if found:
+            watching.complete = True
+            told.following._changed(kinds.SECRET)([Changed(Key("", "word"), None, secret("word", password="c2Vzc2Ft"))])
+        else:
+            watching.counts.failures = ATTEMPTS
+        await passing(2)
+        assert (told.following.settled, told.reports) == (True, [0] if found else [0, 1])
+        assert [each.name for each in told.following.world.config.peers] == (["tor"] if found else [])
+        never.cancel()
 
     virtually(main())

@@ -91,3 +91,19 @@ def test_where_a_span_belongs() -> None:
     (span,) = config.pools["a"].spans
     assert config.pool_of(span) is config.pools["a"]
     assert config.pool_of(span._replace(last=span.last + 1)) is None
+
+
+def test_where_nothing_was_good_yet_what_is_right_is_in_force() -> None:
+    wrong = [peer("mistyped", peerAddress="192.0.2.300"), bgp("mistyped", communities=["1"])]
+    first = parsed(pool("main", "192.0.2.0/24"), peer("tor"), bgp(), *wrong)
+    assert len(first.problems) == 2
+    assert [each.name for each in first.config.peers] == ["tor"]
+    assert [each.name for each in first.config.bgp_advertisements] == ["bgp"]
+    later = parsed(peer("tor", peerAddress="192.0.2.9"), *wrong, last=first.config)
+    assert later.config.peers == first.config.peers, "expected all to stay as it was last"
+
+
+def test_of_two_peers_that_exclude_each_other_one_is_in_force() -> None:
+    twice = parsed(peer("one"), peer("two"))
+    assert [problem.key.name for problem in twice.problems] == ["two"]
+    assert [each.name for each in twice.config.peers] == ["one"]

@@ -94,12 +94,12 @@ REFUSED: dict[str, tuple[list[Object], list[str]]] = {
         [peer(password="hunter2", passwordSecret={"name": "gone"})],
         [
             "spec.passwordSecret: none beside spec.password",
-            "spec.passwordSecret: the name of a Secret in MetalLB's namespace (T)",
+            "spec.passwordSecret: the name of a Secret of MetalLB's namespace that may be read (T)",
         ],
     ),
     "secret missing": (
         [peer(passwordSecret={"name": "gone"})],
-        ["spec.passwordSecret: the name of a Secret in MetalLB's namespace (T)"],
+        ["spec.passwordSecret: the name of a Secret of MetalLB's namespace that may be read (T)"],
     ),
     "secret of another type": (
         [peer(passwordSecret={"name": "opaque"})],
