@@ -1,27 +1,30 @@
 """ConfigurationState: what controller and speakers say of the configuration, as objects for people and monitoring.
 
 One object each, named `controller` or `speaker-<node>`, with one condition under MetalLB's name and words. It is
-written by server-side apply, which makes it if it is not there, whenever what it says changes or somebody deletes it.
+written by server-side apply, which makes it if it is not there, whenever what it says changes or somebody deletes or
+edits it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from cluster import kinds
 from cluster.client import APPLY_PATCH
 from cluster.errands import Errands
+from cluster.resources import Object
 from cluster.watch import watch
 from cluster.watching import Watching
 
 if TYPE_CHECKING:
     from cluster.client import Client
+    from cluster.kinds import Kind
     from cluster.problems import Problem
-    from cluster.resources import Object
     from cluster.watch import Log
     from cluster.watching import Changed
 
@@ -56,7 +59,7 @@ def object_body(author: Author, namespace: str, pod: Object | None) -> bytes:
     return msgspec.json.encode({**_HEAD, "metadata": metadata})
 
 
-def status_body(author: Author, namespace: str, problems: tuple[Problem, ...], since: datetime) -> bytes:
+def status_of(author: Author, problems: tuple[Problem, ...], since: datetime) -> dict[str, Any]:
     """Its status: what is wrong, since when."""
     summary = "\n".join(map(str, problems))
     if len(summary) > SUMMARY_AT_MOST:
@@ -68,8 +71,18 @@ def status_body(author: Author, namespace: str, problems: tuple[Problem, ...], s
         "message": summary,
         "lastTransitionTime": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    status = {"result": "Invalid" if problems else "Valid", "errorSummary": summary, "conditions": [condition]}
+    return {"result": "Invalid" if problems else "Valid", "errorSummary": summary, "conditions": [condition]}
+
+
+def status_body(author: Author, namespace: str, status: dict[str, Any]) -> bytes:
+    """The object with its status alone."""
     return msgspec.json.encode({**_HEAD, "metadata": {"name": author.name, "namespace": namespace}, "status": status})
+
+
+class Stated(Object, frozen=True):
+    """`metallb.io/v1beta1.ConfigurationState`, for its status alone."""
+
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 _HEAD = {"apiVersion": kinds.CONFIGURATION_STATE.api_version, "kind": kinds.CONFIGURATION_STATE.name}
@@ -84,7 +97,8 @@ class ConfigurationState:
         self._errands: Errands[str, tuple[Problem, ...]] = Errands(
             self._write, log=log, what="telling of the configuration", in_flight=1, every_s=1.0
         )
-        self._object = Watching(kinds.CONFIGURATION_STATE, _there, namespace=namespace, name=author.name)
+        kind: Kind[Stated] = replace(kinds.CONFIGURATION_STATE, struct=Stated)  # type: ignore[assignment]
+        self._object = Watching(kind, _stated, namespace=namespace, name=author.name)
         self._log = log
         self._problems: tuple[Problem, ...] | None = None
         """What is said; None: nothing."""
@@ -105,19 +119,23 @@ class ConfigurationState:
         self._errands.drop(self._author.name)
 
     async def run(self) -> None:
-        """Write until cancelled; and again, if somebody deletes the object."""
+        """Write until cancelled; and again, if somebody deletes or edits the object."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._errands.run())
             tasks.create_task(watch(self._client, self._object, self._seen, self._log))
 
-    def _seen(self, changes: list[Changed[bool]]) -> None:
-        if self._problems is not None and any(after is None for _, _, after in changes):
+    def _seen(self, changes: list[Changed[dict[str, Any]]]) -> None:
+        if self._problems is None or self._author.name in self._errands:
+            return
+        wanted = status_of(self._author, self._problems, self._since)
+        if any(after != wanted for _, _, after in changes):
             self._errands.want(self._author.name, self._problems)
 
     async def _write(self, name: str, problems: tuple[Problem, ...]) -> None:
+        status = status_of(self._author, problems, self._since)
         for subresource, body in (
             ("", object_body(self._author, self._namespace, self._pod)),
-            ("status", status_body(self._author, self._namespace, problems, self._since)),
+            ("status", status_body(self._author, self._namespace, status)),
         ):
             await self._client.request(
                 "patch",
@@ -131,6 +149,6 @@ class ConfigurationState:
             )
 
 
-def _there(_: Object) -> bool:
+def _stated(found: Stated) -> dict[str, Any]:
     """All that is remembered of the object."""
-    return True
+    return found.status

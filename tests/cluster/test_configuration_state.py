@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from cluster.configuration_state import CONTROLLER, SUMMARY_AT_MOST, object_body, speaker, status_body
+from cluster.configuration_state import CONTROLLER, SUMMARY_AT_MOST, object_body, speaker, status_of
 from cluster.problems import Problem
 from cluster.resources import Key, Metadata, Object
 
@@ -15,8 +15,7 @@ BAD = Problem("IPAddressPool", Key("metallb-system", "a"), "spec.addresses[0]", 
 
 
 def test_a_good_one() -> None:
-    made = msgspec.json.decode(status_body(CONTROLLER, "metallb-system", (), SINCE))
-    assert made["status"] == {
+    assert status_of(CONTROLLER, (), SINCE) == {
         "result": "Valid",
         "errorSummary": "",
         "conditions": [
@@ -32,7 +31,7 @@ def test_a_good_one() -> None:
 
 
 def test_a_bad_one_has_a_line_for_each_problem() -> None:
-    status = msgspec.json.decode(status_body(speaker("n1"), "metallb-system", (BAD, BAD), SINCE))["status"]
+    status = status_of(speaker("n1"), (BAD, BAD), SINCE)
     line = "IPAddressPool metallb-system/a: spec.addresses[0]: expected a prefix, not 'x'"
     assert (status["result"], status["errorSummary"]) == ("Invalid", f"{line}\n{line}")
     (condition,) = status["conditions"]
@@ -41,7 +40,7 @@ def test_a_bad_one_has_a_line_for_each_problem() -> None:
 
 
 def test_many_problems_are_cut_short() -> None:
-    status = msgspec.json.decode(status_body(CONTROLLER, "x", (BAD,) * 1000, SINCE))["status"]
+    status = status_of(CONTROLLER, (BAD,) * 1000, SINCE)
     assert len(status["errorSummary"]) == SUMMARY_AT_MOST
 
 

@@ -252,6 +252,9 @@ class TestConfigurationState:
         assert said["status"]["errorSummary"] == str(self.BAD)
         installed.api.delete("configurationstates", "controller", METALLB)
         wait_until(lambda: self.result(installed, "controller") == "Invalid", what="it to be said again")
+        edited = {"status": {"result": "Valid", "errorSummary": ""}}
+        installed.api.patch("configurationstates", "controller", edited, METALLB, subresource="status")
+        wait_until(lambda: self.result(installed, "controller") == "Invalid", what="it to be put right")
         controller.call(state.want, ())
         wait_until(lambda: self.result(installed, "controller") == "Valid", what="the contrary to be said")
 
