@@ -67,7 +67,7 @@ test-pure: .venv/.built
 fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
-bench: .venv/.packages-lab .venv/.built
+bench: .venv/.packages-lab .venv/.built programs
 	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py --ignore=bench/bench_calm.py,bench/bench_$(WHICH).py) -s -q \
 	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS)
 

@@ -8,28 +8,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.answerers import Arpfast, Kernel, Other
+from bench.answerers import BACKENDS, Arpfast, Kernel, Other, Reflector, Vrrp, present
 from bench.stage import Pool, staged
 
 if TYPE_CHECKING:
+    from bench.answerers import Answerer
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-ARP, ND = Pool.of("10.1.0.0/22"), Pool.of("2001:db8::100/124")
-CASES = [
-    *(("ARP, 1 024 addresses", ARP, who) for who in (Arpfast(), Kernel(), Other("cloop"), Other("farpd"))),
-    *(("ND, 16 addresses", ND, who) for who in (Arpfast(), Kernel(), Other("cloop"), Other("ndppd"))),
-]
+ARP, ND = "ARP, 1 024 addresses", "ND, 16 addresses"
+POOLS = {ARP: Pool.of("10.1.0.0/22"), ND: Pool.of("2001:db8::100/124")}
+BOTH: tuple[Answerer, ...] = (Arpfast(), *BACKENDS, Kernel(), Other("cloop"), Other("goresponder"), Vrrp(), Reflector())
+ONLY_ONE = {ARP: Other("farpd"), ND: Other("ndppd")}
 
 
 def test_flood(ledger: Ledger, rounds: Rounds) -> None:
-    for case, pool, who in rounds(CASES, lambda one: f"{one[0]}: {one[2].name}"):
-        with staged() as stage, who.on(stage, pool):
-            flooded = stage.flood(pool)
+    there = present(BOTH, ledger)
+    cases = [(case, who) for case, only in ONLY_ONE.items() for who in (*there, only)]
+    for case, who in rounds(cases, lambda one: f"{one[0]}: {one[1].name}"):
+        with staged() as stage, who.on(stage, POOLS[case]):
+            flooded = stage.flood(POOLS[case])
         ledger.add(case, who.name, flooded.replies_per_s, "1/s")
-        ledger.add(f"{case}, share of what arrived", who.name, 100 * flooded.replies / flooded.arrived, "%")
-    for case in ("ARP, 1 024 addresses", "ND, 16 addresses"):
+        if flooded.arrived:
+            ledger.add(f"{case}, share of what arrived", who.name, 100 * flooded.replies / flooded.arrived, "%")
+    for case in POOLS:
         ledger.compare(case, "arpfast", "kernel", at_least=0.9)
         ledger.compare(case, "arpfast", "cloop", at_least=1.5)
-    ledger.compare("ND, 16 addresses", "arpfast", "ndppd", at_least=5)
-    ledger.compare("ARP, 1 024 addresses", "arpfast", "farpd", at_least=5)
+        ledger.compare(case, "arpfast xdp-generic", "kernel", at_least=1)
+        ledger.compare(case, "arpfast tc", "arpfast", at_least=1.7)
+    ledger.compare(ARP, "arpfast xdp", "reflector", at_least=0.95)
+    ledger.compare(ND, "arpfast xdp", "reflector", at_least=0.75)
+    ledger.compare(ARP, "arpfast xdp", "kernel", at_least=5)
+    ledger.compare(ND, "arpfast", "ndppd", at_least=5)
+    ledger.compare(ARP, "arpfast", "farpd", at_least=5)

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.addoption("--trials", type=int, default=30, help="how often hosts fail in each way (default: 30)")
     parser.addoption("--seconds", type=float, default=600.0, help="how long a ring is watched (default: 600)")
-    parser.addoption("--only", default="", help="fail only in ways whose line of progress matches this expression")
+    parser.addoption("--only", default="", help="measure only cases whose line of progress matches this expression")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,14 +66,14 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
-    """See `Rounds`; how many there are is an option."""
-    return _rounds(request, ledger, request.config.getoption("--rounds"))
+    """See `Rounds`; how many there are, and of which cases, are options."""
+    return _rounds(request, ledger, "--rounds")
 
 
 @pytest.fixture
 def trials(request: pytest.FixtureRequest, ledger: Ledger) -> Rounds:
-    """The same, where a measurement has many; which cases there are is an option, too."""
-    return _rounds(request, ledger, request.config.getoption("--trials"), request.config.getoption("--only"))
+    """The same, where a measurement has many."""
+    return _rounds(request, ledger, "--trials")
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ def seconds(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--seconds"))
 
 
-def _rounds(request: pytest.FixtureRequest, ledger: Ledger, many: int, only: str = "") -> Rounds:
+def _rounds(request: pytest.FixtureRequest, ledger: Ledger, how_many: str) -> Rounds:
+    many, only = int(request.config.getoption(how_many)), str(request.config.getoption("--only"))
     capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
     order = random.Random(time.time_ns())
 

@@ -60,19 +60,23 @@ class Ledger(msgspec.Struct):
         """Note what this round gave."""
         self.of(case, who, unit).values.append(value)
 
-    def of(self, case: str, who: str, unit: str = "") -> Series:
-        """The series, made if there is none."""
+    def of(self, case: str, who: str, unit: str | None = None) -> Series:
+        """The series, made if there is none and a unit is given; else an empty one."""
         for series in self.series:
-            if (series.case, series.who) == (case, who) and unit in {"", series.unit}:
+            if (series.case, series.who) == (case, who) and unit in {None, series.unit}:
                 return series
-        self.series.append(Series(case, who, unit))
-        return self.series[-1]
+        found = Series(case, who, unit or "")
+        if unit is not None:
+            self.series.append(found)
+        return found
 
     def judge(
         self, case: str, what: str, values: Sequence[float], unit: str, *,
         at_least: float | None = None, at_most: float | None = None,
     ) -> None:  # fmt: skip
-        """State a number, and whether its median, or what counts here instead, reaches the goal."""
+        """State a number, and whether its median, or what counts here instead, reaches the goal. Nothing of nothing."""
+        if not values:
+            return
         value = reduce(values, self.number)
         if at_least is not None:
             goal, met = f"≥ {shown(at_least, unit)}", value >= at_least
@@ -85,7 +89,10 @@ class Ledger(msgspec.Struct):
         self, case: str, who: str, other: str, *, at_least: float | None = None, at_most: float | None = None
     ) -> None:
         """State the ratio of two answerers, round by round."""
-        pairs = zip(self.of(case, who).values, self.of(case, other).values, strict=True)
+        one, two = self.of(case, who).values, self.of(case, other).values
+        if not one or not two:
+            return
+        pairs = zip(one, two, strict=True)
         ratios = [a / b if b else float("inf") for a, b in pairs]
         self.judge(case, f"{who} / {other}", ratios, "x", at_least=at_least, at_most=at_most)
 

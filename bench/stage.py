@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab import Advertisement, Arp, Lab, Mac, Solicitation, wait_until
 from lab.generator import MAC, SOURCE_6, Flood, Flooded
+from lab.peers import attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,16 @@ class Pool:
     @property
     def addresses(self) -> str:
         """As settings write it."""
-        return self.first if self.count == 1 else f"{self.first}-{ip_address(self.first) + self.count - 1}"
+        return self.first if self.count == 1 else f"{self.first}-{self.last}"
+
+    @property
+    def last(self) -> str:
+        """The last of them."""
+        return str(ip_address(self.first) + self.count - 1)
+
+    def each(self) -> list[str]:
+        """One by one."""
+        return [str(ip_address(self.first) + number) for number in range(self.count)]
 
     @classmethod
     def of(cls, prefix: str) -> Pool:
@@ -79,7 +89,13 @@ class Stage:
         return {GENERATOR if self.placement is Placement.OVERRUN else ANSWERER}
 
     def flood(self, pool: Pool, **options: Any) -> Flooded:
-        """Flood from core 0, see `lab.generator.Flood`; targets at random."""
+        """Flood from core 0, see `lab.generator.Flood`; targets at random.
+
+        Arrivals are counted unless the answerer's own program is in the counter's place.
+        """
+        if _has_program(self.far):
+            options["count_arrivals"] = False
+            self.far.set_gro(True)  # else frames of the generator pass by a program that is not native
         flood = Flood.start(self.near, pool.first, pool.count, random=True, cpus={GENERATOR}, **options)
         if self.placement is Placement.OVERRUN:
             # Only now: without a program at either end, this veth receives without NAPI.
@@ -95,11 +111,24 @@ class Stage:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(1))
 
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Have the asker's end take what is sent by XDP as well: a veth does only if it has a program itself.
+
+        The generator brings its own.
+        """
+        process = attach(self.near, "pass")
+        try:
+            yield
+        finally:
+            process.kill()
+            wait_until(lambda: not _has_program(self.near), what="the program to be gone")
+
     def wait_answered(self, *addresses: str, deadline_s: float = 10.0, every_ms: int = 50) -> float:
         """Ask for the addresses again and again until each is answered; returns the seconds from now to the last."""
         began_s = time.monotonic()
         missing = {ip_address(address) for address in addresses}
-        with self.near.host.capture(self.near, buffer_bytes=1 << 20) as capture:
+        with self.receiving(), self.near.host.capture(self.near, buffer_bytes=16 << 20) as capture:
 
             def answered() -> bool:
                 missing.difference_update(_about(frame.decoded) for frame in capture.frames() if not frame.outgoing)
@@ -124,6 +153,10 @@ def _about(frame: object) -> Address | None:
     if isinstance(frame, Arp) and frame.operation == 2:
         return frame.spa
     return frame.target if isinstance(frame, Advertisement) else None
+
+
+def _has_program(link: Link) -> bool:
+    return "IFLA_XDP_PROG_ID" in str(link.host.netlink("get_links", link.index)[0].get_attr("IFLA_XDP"))
 
 
 def _napi_threads() -> set[int]:

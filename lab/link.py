@@ -8,6 +8,10 @@ then told up to a second late.
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
+from array import array
 from ipaddress import IPv6Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +29,7 @@ IFF_UP = 1
 IFA_F_TENTATIVE = 0x40
 IFA_F_DADFAILED = 0x08
 IFA_F_NODAD = 0x02
+_SIOCETHTOOL, _ETHTOOL_SGRO = 0x8946, 0x2C  # <linux/sockios.h>, <linux/ethtool.h>
 
 
 class Link:
@@ -164,6 +169,17 @@ class Link:
         """Write files of /sys/class/net/<it>: `threaded`, `queues/rx-0/rps_cpus` (a hexadecimal mask)…"""
         name = self.name
         self.host.namespace.write_sysfs({f"class/net/{name}/{file}": f"{value}\n" for file, value in settings.items()})
+
+    def set_gro(self, enabled: bool) -> None:
+        """Switch generic receive offload: with it, a veth takes XDP frames even where no native program is attached."""
+        wish = array("B", struct.pack("II", _ETHTOOL_SGRO, enabled))
+        request = struct.pack("16sP", self.name.encode(), wish.buffer_info()[0])
+
+        def ask() -> None:
+            with socket.socket() as sock:
+                fcntl.ioctl(sock, _SIOCETHTOOL, request)
+
+        self.host.call(ask)
 
     def move(self, host: Host, *, name: str | None = None) -> None:
         """Move it to another host: the kernel sets it down and takes its addresses away."""

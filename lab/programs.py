@@ -1,4 +1,5 @@
-"""What a cluster is made of, and what speaks BGP for its nodes, as their own people publish it.
+"""What a cluster is made of, and what speaks BGP for its nodes, as their own people publish it; and what we measure
+beside us that is made of others' libraries.
 
 `python -m lab.programs` builds all of it beforehand. A test that would have to wait for the first build would be late:
 `make test` builds them before.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from lab.golang import Program
+from lab.golang import TOOLS, Program
 
 _KUBERNETES = "k8s.io/kubernetes/cmd/"
 _VERSIONS = ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion")
@@ -23,8 +24,9 @@ PROXY = Program("kube-proxy", "kubernetes", f"{_KUBERNETES}kube-proxy", variable
 KUBECTL = Program("kubectl", "kubernetes", f"{_KUBERNETES}kubectl", variables=_VERSIONS, minutes=1)
 GOBGPD = Program("gobgpd", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgpd", minutes=1)
 GOBGP = Program("gobgp", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgp", minutes=1)
+GORESPONDER = Program("goresponder", "goresponder", sources=(TOOLS / "goresponder" / "main.go",))
 
-ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL, GOBGPD, GOBGP)
+ALL = (ETCD, APISERVER, CONTROLLER_MANAGER, PROXY, KUBECTL, GOBGPD, GOBGP, GORESPONDER)
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ class Flooded:
     polite_answered: int
     polite_median_ns: int
     polite_p99_ns: int
+    polite_p999_ns: int
 
     @property
     def replies(self) -> int:
@@ -81,6 +82,7 @@ class Flood:
         seconds: float = 1.0,
         rate_per_s: float | None = None,
         engine: Literal["xdp", "socket"] = "xdp",
+        doze_s: float | None = None,
         random: bool = False,
         stride: int = 1,
         sources: int = 1,
@@ -90,6 +92,7 @@ class Flood:
     ) -> Self:
         """Ask for `count` targets from `first` on, in order or at random, flat out unless a rate is given.
 
+        The socket engine sleeps for `doze_s` whenever it has sent what was due, so that its core is free meanwhile.
         The XDP engine can also play a polite source that asks now and then in the same stream and so shares its fate.
         `count_arrivals` hangs a program at the other end; the XDP engine needs one there, the answerer's own or this.
         """
@@ -97,7 +100,7 @@ class Flood:
             "interface": link.name, "frame": _template(first, MAC), "count": count, "seconds": seconds,
             "engine": engine, "random": int(random), "stride": stride, "sources": sources,
             "interval_ns": round(1e9 / rate_per_s) if rate_per_s else 0,
-            "polite_ns": round(polite_every_s * 1e9) if polite_every_s else 0,
+            "doze_ns": round(1e9 * (doze_s or 0)), "polite_ns": round(1e9 * (polite_every_s or 0)),
             "object": compiled("generator/flood.bpf.c"),
         }  # fmt: skip
         if count_arrivals if count_arrivals is not None else engine == "xdp":
@@ -131,6 +134,7 @@ class Latency:
     min_ns: int
     median_ns: int
     p99_ns: int
+    p999_ns: int
     max_ns: int
 
 

@@ -2,11 +2,12 @@
  * Floods an answerer with questions and counts the answers; prints one line of JSON.
  *
  *   flood interface=IF frame=HEX [seconds=1] [engine=xdp|socket] [count=N] [stride=N] [random=1] [sources=N]
- *         [interval_ns=N] [polite_ns=N] object=flood.bpf.o [peer_namespace=PATH peer=IF]
+ *         [interval_ns=N] [doze_ns=N] [polite_ns=N] object=flood.bpf.o [peer_namespace=PATH peer=IF]
  *
  * The XDP engine makes 3 million a second and more; it needs `peer`, whose end gets the counting program. The socket
- * engine sends in bursts of what is due, and asks nothing of the other end. Programs hang on links of this process:
- * they go when it goes.
+ * engine sends in bursts of what is due, and asks nothing of the other end; it sleeps in between, for `doze_ns` at a
+ * time if that is given, else only where the interval is long. Programs hang on links of this process: they go when it
+ * goes.
  */
 #define _GNU_SOURCE
 #include <bpf/bpf.h>
@@ -71,7 +72,7 @@ static __u64 hop(__u64 *seed) {
     return *seed;
 }
 
-static void run_socket(const struct settings *s, struct state *st, int index) {
+static void run_socket(const struct settings *s, struct state *st, int index, __u64 doze_ns) {
     int file = packet_socket(index, 0);
     static __u8 frames[BURST][NS_LENGTH];
     struct iovec parts[BURST];
@@ -81,13 +82,13 @@ static void run_socket(const struct settings *s, struct state *st, int index) {
         messages[i].msg_hdr.msg_iov = &parts[i];
         messages[i].msg_hdr.msg_iovlen = 1;
     }
-    __u64 start = now_ns(), seed = 88172645463325252ull;
+    __u64 start = now_ns(), seed = 88172645463325252ull, woken = start;
     while (!ended) {
         __u64 due = s->interval_ns ? (now_ns() - start) / s->interval_ns + 1 - st->sent : BURST;
         if (!due || due > (1ull << 63)) {
-            __u64 next = start + st->sent * s->interval_ns;
+            __u64 next = doze_ns ? woken += doze_ns : start + st->sent * s->interval_ns;
             struct timespec then = {next / 1000000000, next % 1000000000};
-            if (s->interval_ns > 200000) /* below that, waking up would take longer than the wait */
+            if (doze_ns || s->interval_ns > 200000) /* below that, waking up would take longer than the wait */
                 clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &then, NULL);
             continue;
         }
@@ -128,9 +129,10 @@ static void report(const struct settings *s, struct state *st, __u64 took_ns, in
     qsort(samples, many, sizeof *samples, by_value);
     printf("{\"seconds\": %.6f, \"offered\": %llu, \"arrived\": %llu, \"arp_replies\": %llu, \"advertisements\": %llu, "
            "\"wrong\": %llu, \"polite_asked\": %llu, \"polite_answered\": %llu, \"polite_median_ns\": %llu, "
-           "\"polite_p99_ns\": %llu}\n",
+           "\"polite_p99_ns\": %llu, \"polite_p999_ns\": %llu}\n",
            took_ns / 1e9, st->sent, sum.arrived, sum.arp, sum.na, sum.wrong, st->polite_sent, sum.polite,
-           many ? samples[many / 2] : 0, many ? samples[many * 99 / 100] : 0);
+           many ? samples[many / 2] : 0, many ? samples[many * 99ull / 100] : 0,
+           many ? samples[many * 999ull / 1000] : 0);
     (void)s;
 }
 
@@ -159,7 +161,7 @@ int main(int argc, char **argv) {
     if (in_kernel)
         run_xdp(&settings, index);
     else
-        run_socket(&settings, &state, index);
+        run_socket(&settings, &state, index, number(argv, "doze_ns", 0));
     __u64 took = now_ns() - start;
     usleep(number(argv, "settle_ms", 100) * 1000); /* the last answers are on their way */
     report(&settings, &state, took, in_kernel);

@@ -48,7 +48,8 @@ def test_what_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_program_is_pinned(program: golang.Program) -> None:
     module = golang.TOOLS / program.product
     assert program.version in (module / "go.sum").read_text()
-    assert program.package in (module / "tools.go").read_text()
+    if not program.sources:  # ours says by itself what it is made of
+        assert program.package in (module / "tools.go").read_text()
     for line in program.module.splitlines():
         assert "../" not in line, "expected no path of a machine"
         assert "://" not in line, "expected no address"
