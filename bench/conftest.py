@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
+from bench import figure as figures
 from bench.ledger import RESULTS, Ledger, table
 from bench.picture import draw
 from lab import obstacle
@@ -59,7 +60,7 @@ def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
     module = request.module
     ledger = Ledger(module.__name__.rpartition("bench_")[2], module.__doc__.splitlines()[0])
     yield ledger
-    if ledger.series:
+    if ledger.series or ledger.curves:
         ledger.save()
         request.config.stash[LEDGERS].append(ledger)
 
@@ -107,5 +108,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line)
     path = RESULTS / "answers.svg"
     path.write_text(draw(ledgers))
+    for ledger in ledgers:
+        for figure in dict.fromkeys(curve.figure for curve in ledger.curves):
+            name = f"{ledger.question}-{re.sub('[^a-z]+', '-', figure.lower()).strip('-')}.svg"
+            (RESULTS / name).write_text(figures.draw([curve for curve in ledger.curves if curve.figure == figure]))
     terminalreporter.write_line("")
-    terminalreporter.write_line(f"the same as a picture: {path}; as JSON: {RESULTS}/*.json")
+    terminalreporter.write_line(f"the same as pictures: {RESULTS}/*.svg; as JSON: {RESULTS}/*.json")

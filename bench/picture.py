@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from bench.ledger import Ledger, Series
 
 WIDTH, LEFT, RIGHT, ROW = 960, 170, 110, 18
-COLOURS = {"arpfast": "#1b7f5c", "kernel": "#555f6b", "cloop": "#b8862b", "ndppd": "#9c4a4a", "farpd": "#7a5aa0"}
+COLOURS = {
+    "arpfast": "#1b7f5c", "arpfast xdp": "#12a150", "arpfast xdp-generic": "#6fae3f", "arpfast tc": "#2a8f9d",
+    "kernel": "#555f6b", "cloop": "#b8862b", "ndppd": "#9c4a4a", "farpd": "#7a5aa0", "goresponder": "#3f6fb5",
+    "keepalived": "#a83f7f", "reflector": "#222222",
+}  # fmt: skip
 OTHER = "#4f81a8"
+"""Everybody has one colour, in all pictures."""
 STYLE = (
     "text{font:12px sans-serif;fill:#222}.title{font-size:15px;font-weight:bold}.case{fill:#555}"
     "path{stroke:#222;fill:none}"

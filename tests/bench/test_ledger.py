@@ -1,8 +1,13 @@
 """What a row comes to, and whether it reached its goal."""
 
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
 import pytest
 
-from bench.ledger import Ledger, Number, reduce, shown
+from bench.figure import draw
+from bench.ledger import Curve, Ledger, Number, interval, reduce, shown
+from bench.machine import here
 
 
 @pytest.mark.parametrize(
@@ -19,6 +24,61 @@ def test_where_the_worst_matters_the_worst_is_judged() -> None:
         ledger.judge("case", "who", [1, 1, 9], "ms", at_most=5)
     assert (usual.findings[0].met, usual.findings[0].value) == (True, 1)
     assert (worst.findings[0].met, worst.findings[0].value) == (False, 9)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "confidence"),
+    [
+        ([7], 7, 7, 0.0),
+        ([3, 1, 2], 1, 3, 0.75),
+        (range(1, 6), 1, 5, 0.9375),
+        (range(1, 7), 1, 6, 0.96875),
+        (range(1, 21), 6, 15, 0.9586),
+        (range(1, 102), 41, 61, 0.9540),
+    ],
+)
+def test_interval(values: Sequence[float], low: float, high: float, confidence: float) -> None:
+    """As the tables of order statistics have it."""
+    assert interval(values)[:2] == (low, high)
+    assert interval(values)[2] == pytest.approx(confidence, abs=1e-4)
+
+
+def test_who_was_not_measured_is_not_judged() -> None:
+    ledger = Ledger("q", "t")
+    ledger.add("case", "there", 1.0, "1/s")
+    ledger.compare("case", "there", "not there", at_least=1)
+    ledger.compare("case", "not there", "there", at_least=1)
+    assert not ledger.findings
+    assert [series.who for series in ledger.series] == ["there"]
+
+
+def test_a_curve_has_a_point_for_each_aim_and_its_name_in_the_figure() -> None:
+    ledger = Ledger("q", "t")
+    for number in range(3):
+        for who in ("one", "<two>"):
+            for aim in (10.0, 1000.0):
+                ledger.trace(Curve("figure", who, "asked", "1/s", "%"), aim, aim - 1, 50.0 + number)
+    assert [(curve.who, [point.ys for point in curve.points]) for curve in ledger.curves] == [
+        ("one", [[50.0, 51.0, 52.0]] * 2), ("<two>", [[50.0, 51.0, 52.0]] * 2)
+    ]  # fmt: skip
+    svg = ET.fromstring(draw(ledger.curves))
+    texts = [element.text for element in svg.iter() if element.tag.endswith("text")]
+    assert {"figure", "asked", "one", "<two>"} <= set(texts)
+    assert len([element for element in svg.iter() if element.tag.endswith("circle")]) == 4
+
+
+def test_a_figure_leaves_out_what_has_no_logarithm() -> None:
+    ledger = Ledger("q", "t")
+    ledger.trace(Curve("figure", "silent", "asked", "1/s", "1/s"), 10.0, 10.0, 0.0)
+    assert "circle" not in draw(ledger.curves)
+
+
+def test_the_machine_says_what_it_is() -> None:
+    machine = here()
+    assert machine.cores >= 1
+    assert machine.memory_gib > 0
+    assert machine.processor
+    assert machine.kernel
 
 
 @pytest.mark.parametrize(("value", "text"), [(3.14159, "3.14 ms"), (999, "999 ms"), (3351, "3.35 s")])

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lab import Advertisement, Arp, Lab, Link, Solicitation, wait_until
+from lab import Advertisement, Arp, Lab, Link, Solicitation, peers, wait_until
 from lab.generator import MAC, SOURCE_4, SOURCE_6, Flood, time_lone
 from lab.native import compiled
 
@@ -114,3 +114,19 @@ def test_the_yardstick_answers_duplicate_address_detection_to_all_nodes(link: Li
 def test_a_flood_that_cannot_start_says_why(link: Link) -> None:
     finished = link.host.run([compiled("generator/flood.c"), "interface=nowhere", f"frame={'00' * 60}"], check=False)
     assert (finished.status, finished.stderr) == (1, "nowhere: No such device\n")
+
+
+def test_a_flood_can_doze_between_batches(link: Link) -> None:
+    _answer(link, "198.51.100.0", "198.51.100.255")
+    flooded = Flood.start(
+        link, "198.51.100.0", 16, engine="socket", rate_per_s=2000, doze_s=0.01, seconds=0.25
+    ).wait()  # fmt: skip
+    assert flooded.replies == flooded.offered > 0
+
+
+def test_frames_reach_a_program_that_is_not_native_once_gro_is_on(link: Link) -> None:
+    assert link.peer
+    peers.reflector(link.peer, generic=True)
+    link.peer.set_gro(True)
+    flooded = Flood.start(link, "198.51.100.0", 512, rate_per_s=4000, seconds=0.25, count_arrivals=False).wait()
+    assert flooded.replies == flooded.offered > 0
