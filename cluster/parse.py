@@ -48,27 +48,42 @@ def parse(
     """What follows from all objects. `nodes` and `namespaces`: the labels of each; `secrets`: those that are known of
     MetalLB's namespace, by name; `last`: what has been in force.
     """
+    return _parse(objects, nodes, namespaces, secrets, last)
+
+
+def check(objects: Objects, nodes: Labelled) -> tuple[Problem, ...]:
+    """All that is wrong with these objects. None hides behind another: unlike `parse`, what refers to an object is
+    checked against it even if that is at fault itself. No Secrets are known here, so each one that is referred to is
+    a transient problem.
+    """
+    return _parse(objects, nodes, {}, {}, None).problems
+
+
+def _parse(
+    objects: Objects, nodes: Labelled, namespaces: Labelled, secrets: Mapping[str, Secret], last: Config | None
+) -> Parsed:
+    """`last` is in force of each kind that has a problem; None: it is used as it is."""
     problems: list[Problem] = []
 
     pools, found = parse_pools(objects.pools, namespaces)
-    pools = last.pools if found else pools
+    pools = last.pools if found and last else pools
     problems += found
 
     l2_advertisements, found = parse_l2_advertisements(objects.l2_advertisements, pools, nodes)
-    l2_advertisements = last.l2_advertisements if found else l2_advertisements
+    l2_advertisements = last.l2_advertisements if found and last else l2_advertisements
     problems += found
 
     aliases, found = parse_communities(objects.communities)
-    aliases = last.communities if found else aliases
+    aliases = last.communities if found and last else aliases
     problems += found
 
     bgp_advertisements, found = parse_bgp_advertisements(objects.bgp_advertisements, pools, nodes, aliases)
-    if found:
+    if found and last:
         bgp_advertisements = last.bgp_advertisements or _right(bgp_advertisements, found)
     problems += found
 
     profiles, found = parse_bfd_profiles(objects.bfd_profiles)
-    profiles = last.bfd_profiles if found else profiles
+    profiles = last.bfd_profiles if found and last else profiles
     problems += found
 
     peers, found = parse_peers(objects.peers, nodes, secrets, profiles)
@@ -80,9 +95,9 @@ def parse(
         bfd_profiles=profiles,
         communities=aliases,
     )
-    if not found:
-        found = _echoes(config, objects)
-    if found:
+    if not found or last is None:
+        found += _echoes(config, objects)
+    if found and last:
         config = msgspec.structs.replace(config, peers=last.peers or _right(peers, found))
     return Parsed(config, tuple(problems + found))
 

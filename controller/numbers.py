@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from controller.running import Controller
     from controller.term import Term
+    from controller.webhook import Webhook
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 
@@ -58,8 +59,22 @@ class Numbers(Collector):
         yield GaugeMetricFamily("arpfast_controller_leads_bool", "Whether it leads", value=int(controller.leads))
         told = "From when a Service without an address was seen until it had one, written"
         yield controller.durations.histogram("arpfast_controller_allocation_seconds", told)
+        if controller.webhook is not None:
+            yield from _of_webhook(controller.webhook)
         if controller.term is not None:
             yield from _of_term(controller.term)
+
+
+def _of_webhook(webhook: Webhook) -> Iterator[Metric]:
+    told = "Changes of the configuration by what became of them; failed: they could not be judged"
+    reviews = CounterMetricFamily("arpfast_webhook_reviews", told, labels=["outcome"])
+    for outcome, count in webhook.reviews.items():
+        reviews.add_metric([outcome], count)
+    yield reviews
+    told = "Connections that were too many"
+    yield CounterMetricFamily("arpfast_webhook_turned_away", told, value=webhook.turned_away)
+    told = "When the webhook's certificate expires, Unix time; 0: it has none"
+    yield GaugeMetricFamily("arpfast_webhook_certificate_expiry_seconds", told, value=webhook.expires_unix_s)
 
 
 def _of_term(term: Term) -> Iterator[Metric]:

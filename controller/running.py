@@ -5,7 +5,8 @@
 
 Each replica follows the cluster, and claims the Lease once it knows all of it: who takes over has nothing to load.
 `/healthz` is answered by the event loop that everything runs on. `/readyz` is red until the cluster is known and its
-pools have been good once, and, while we lead, until all that there was has been decided upon.
+pools have been good once, the webhook has a certificate to show, and, while we lead, until all that there was has been
+decided upon.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cluster.resources import Key, Object
 from controller.numbers import Durations, Numbers
 from controller.secret import RingKey
 from controller.term import Term
+from controller.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -62,6 +64,7 @@ class Controller:
             client, Key(settings.namespace, LEASE), settings.identity, changed=self._lead, log=log
         )  # fmt: skip
         self.state = ConfigurationState(client, AUTHOR, namespace=settings.namespace, log=log, pod=pod)
+        self.webhook = Webhook(client, settings, log) if settings.webhook_port else None
         self.durations = Durations()
         self.term: Term | None = None
         """While we lead."""
@@ -69,8 +72,10 @@ class Controller:
         self._known, self._stop = asyncio.Event(), asyncio.Event()
         self._failed = False
 
-    async def run(self, serving: list[socket.socket]) -> int:
-        """Until told to stop; the exit status. An error that nobody foresaw ends it: a supervisor restarts."""
+    async def run(self, serving: list[socket.socket], judging: socket.socket | None) -> int:
+        """Until told to stop; the exit status. An error that nobody foresaw ends it: a supervisor restarts. `judging`
+        is where the webhook is asked, if there is one.
+        """
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
@@ -84,6 +89,8 @@ class Controller:
                 log=self._log,
             )  # fmt: skip
             parts.append(key.run())
+        if self.webhook is not None and judging is not None:
+            parts.append(self.webhook.run(judging))
         self._log.info("started", namespace=settings.namespace, replica=settings.identity)
         tasks = [loop.create_task(self._part(part)) for part in parts]
         try:
@@ -108,7 +115,9 @@ class Controller:
         return not self._failed
 
     def ready(self) -> bool:
-        """Whether the cluster is known, and, while we lead, all of it decided upon."""
+        """Whether the cluster is known, the webhook can be asked, and, while we lead, all has been decided upon."""
+        if self.webhook is not None and not self.webhook.serving:
+            return False
         return self.following.ready and (self.term is None or self.term.reconciling.loaded)
 
     async def _claim(self) -> None:
@@ -173,11 +182,14 @@ async def run(settings: Settings, log: Logger) -> int:
     """Run until SIGTERM or SIGINT; the exit status. Raises OSError or ValueError, if it cannot start."""
     client = await Client.connect(settings.kubeconfig)
     serving: list[socket.socket] = []
+    judging = None
     try:
         serving += map(_listen, dict.fromkeys(filter(None, (settings.port, settings.health_port))))
-        return await Controller(settings, client, log, await _own_pod(client, settings, log)).run(serving)
+        judging = _listen(settings.webhook_port) if settings.webhook_port else None
+        controller = Controller(settings, client, log, await _own_pod(client, settings, log))
+        return await controller.run(serving, judging)
     finally:
-        for each in serving:
+        for each in (*serving, *([judging] if judging else [])):
             each.close()
         await client.close()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,14 +26,26 @@ KEY_BYTES = 16
 FIELD = "secretkey"
 
 
-def body(namespace: str, name: str, owner: Object | None) -> bytes:
-    """The Secret as it is made, with a new key. It goes when its owner goes, if it has one."""
-    key = base64.b64encode(secrets.token_bytes(KEY_BYTES)).rstrip(b"=").decode()
+async def read_owner(client: Client, namespace: str, deployment: str) -> Object | None:
+    """The Deployment that is to own what we make; None, if it has no name. Raises ApiError and OSError."""
+    if not deployment:
+        return None
+    return msgspec.json.decode(await client.request("get", DEPLOYMENT, namespace, deployment), type=Object)
+
+
+def metadata_of(namespace: str, name: str, owner: Object | None) -> dict[str, Any]:
+    """The metadata of a Secret, which goes when its owner goes, if it has one."""
     owners = []
     if owner is not None:
         uid = owner.metadata.uid
         owners.append({"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.metadata.name, "uid": uid})
-    metadata = {"namespace": namespace, "name": name, "ownerReferences": owners}
+    return {"namespace": namespace, "name": name, "ownerReferences": owners}
+
+
+def body(namespace: str, name: str, owner: Object | None) -> bytes:
+    """The Secret as it is made, with a new key."""
+    key = base64.b64encode(secrets.token_bytes(KEY_BYTES)).rstrip(b"=").decode()
+    metadata = metadata_of(namespace, name, owner)
     return msgspec.json.encode({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {FIELD: key}})
 
 
@@ -58,10 +70,7 @@ class RingKey:
                 raise
         else:
             return
-        owner = None
-        if self._deployment:
-            found = await self._client.request("get", DEPLOYMENT, self._namespace, self._deployment)
-            owner = msgspec.json.decode(found, type=Object)
+        owner = await read_owner(self._client, self._namespace, self._deployment)
         try:
             await self._client.request("create", kinds.SECRET, self._namespace, body=body(self._namespace, name, owner))
         except ApiError as error:

@@ -40,6 +40,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     balance_pools: bool = False
     port: int = 9120
     health_port: int = 17472
+    webhook_port: int = 9443
+    """0: changes of the configuration are not judged."""
+    webhook_secret: str = "metallb-webhook-cert"  # noqa: S105 (what it is called)
+    webhook_service: str = "metallb-webhook-service"
     kubeconfig: str | None = None
     """How to reach the API server; None: as a Pod does."""
     log_level: Level = "info"
@@ -69,6 +73,13 @@ OPTIONS = (
     _option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
     _option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
             help="Of /healthz and /readyz; 0: none."),
+    _option("--webhook-mode", type=click.Choice(["enabled", "disabled"]), default="enabled",
+            help="Whether changes of the configuration are judged before they are made."),
+    _option("--webhook-port", metavar="PORT", type=click.IntRange(1, 65535), default=9443,
+            help="Where the API server asks for that."),
+    _option("--webhook-secret", default="metallb-webhook-cert", help="Secret with the webhook's certificates."),
+    _option("--cert-service-name", default="metallb-webhook-service",
+            help="Service by which the API server reaches the webhook."),
     _option("--kubeconfig", metavar="FILE", default=None,
             help="How to reach the API server.  [default: as a Pod does]"),
     _option("--log-level", type=words(Level), default="info", help="Least level that is logged."),
@@ -77,8 +88,16 @@ OPTIONS = (
 
 
 def settings(
-    *, namespace: str, pod_name: str, ml_secret_name: str, health_probe_port: int, **same: Any
-) -> Settings:  # fmt: skip
+    *,
+    namespace: str,
+    pod_name: str,
+    ml_secret_name: str,
+    health_probe_port: int,
+    webhook_mode: str,
+    webhook_port: int,
+    cert_service_name: str,
+    **same: Any,
+) -> Settings:
     """What the options say."""
     return msgspec.convert(
         {
@@ -88,6 +107,8 @@ def settings(
             "identity": pod_name or socket.gethostname(),
             "secret": ml_secret_name,
             "health_port": health_probe_port,
+            "webhook_port": webhook_port if webhook_mode == "enabled" else 0,
+            "webhook_service": cert_service_name,
         },
         Settings,
     )

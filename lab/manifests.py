@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = HERE.parent / "deploy" / "kubernetes"
 NAMESPACE = "metallb-system"
+WEBHOOKS = "ValidatingWebhookConfiguration"
 _FIRST = ("Namespace", "CustomResourceDefinition")
 
 
@@ -32,10 +33,13 @@ def render(overlay: str = "base") -> list[Json]:
 
 
 def install(api: Api, overlay: str = "base") -> None:
-    """Apply them, and wait until the custom resources are served."""
+    """Apply them, but for the webhooks, and wait until the custom resources are served: as long as no controller runs,
+    every change would be refused.
+    """
     things = render(overlay)
     for thing in things:
-        api.apply(thing)
+        if thing["kind"] != WEBHOOKS:
+            api.apply(thing)
     for definition in (thing for thing in things if thing["kind"] == "CustomResourceDefinition"):
         for version in definition["spec"]["versions"]:
             path = f"/apis/{definition['spec']['group']}/{version['name']}/{definition['spec']['names']['plural']}"

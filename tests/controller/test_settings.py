@@ -42,6 +42,7 @@ def test_what_nobody_said(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = chosen(monkeypatch)
     assert (settings.namespace, settings.pod, settings.secret, settings.lb_class) == (NAMESPACE, "", "", "")
     assert (settings.port, settings.health_port) == (9120, 17472)
+    assert (settings.webhook_port, settings.webhook_service) == (9443, "metallb-webhook-service")
     assert settings.identity
     assert (settings.cool_down_s, settings.balance_pools) == (0.0, False)
 
@@ -52,6 +53,10 @@ def test_metallbs_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
         namespace="lb", pod="controller-x", identity="controller-x", deployment="controller", secret="memberlist",
         port=7472, log_level="debug", lb_class="x",
     )  # fmt: skip
+
+
+def test_no_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(monkeypatch, "--webhook-mode=disabled").webhook_port == 0
 
 
 def test_ours_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +70,7 @@ def test_the_pods_own_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) 
     assert chosen(monkeypatch).namespace == "own"
 
 
-@pytest.mark.parametrize("typed", ["--port=65536", "--cool-down=-1", "--log-level=all", "--webhook-mode=enabled"])
+@pytest.mark.parametrize("typed", ["--port=65536", "--cool-down=-1", "--log-level=all", "--webhook-mode=onlywebhook"])
 def test_what_is_no_setting(typed: str) -> None:
     assert CliRunner().invoke(command.main, [typed]).exit_code == 2
 

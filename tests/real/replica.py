@@ -29,7 +29,7 @@ class Replica:
     def __init__(self, control: ControlPlane, name: str = "one", *options: str) -> None:
         """`options` are added to those of the manifest."""
         self.control, self.name, self.options = control, name, options
-        self.port = next(_PORTS)
+        self.port, self.webhook_port = next(_PORTS), next(_PORTS)
         self.process: Process
 
     def start(self) -> Replica:
@@ -38,7 +38,7 @@ class Replica:
         self.process = self.control.host.spawn([
             sys.executable, "-P", "-m", "controller", "--kubeconfig", kubeconfig, "--namespace", NAMESPACE,
             "--pod-name", self.name, "--ml-secret-name=memberlist", "--deployment=controller", "--log-format=json",
-            f"--port={self.port}", "--health-probe-port=0", *self.options,
+            f"--port={self.port}", "--health-probe-port=0", f"--webhook-port={self.webhook_port}", *self.options,
         ])  # fmt: skip
         return self
 

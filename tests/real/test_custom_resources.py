@@ -313,6 +313,15 @@ MAY = [
     ("controller", "get", "", "secrets", NAMESPACE, "memberlist", True),
     ("controller", "get", "", "secrets", NAMESPACE, "other", False),
     ("controller", "list", "", "secrets", NAMESPACE, "", False),
+    ("controller", "watch", "", "secrets", NAMESPACE, "metallb-webhook-cert", True),
+    ("controller", "patch", "", "secrets", NAMESPACE, "memberlist", False),
+    ("controller", "list", "metallb.io", "bgppeers", NAMESPACE, "", True),
+    ("controller", "patch", "metallb.io", "bgppeers", NAMESPACE, "", False),
+    ("controller", "watch", "", "nodes", "", "", True),
+    *(
+        ("controller", "patch", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", name, allowed)
+        for name, allowed in (("metallb-webhook-configuration", True), ("other", False))
+    ),
     ("controller", "get", "", "secrets", "shop", "memberlist", False),
     ("controller", "update", "coordination.k8s.io", "leases", NAMESPACE, "controller", True),
     ("controller", "update", "coordination.k8s.io", "leases", NAMESPACE, "other", False),
