@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -25,29 +24,29 @@ import msgspec
 from cluster.backoff import Backoff
 from speaker.bgp import messages, peers, sessions
 from speaker.bgp.failure import DaemonError
+from speaker.bgp.following import Following, unknown
 from speaker.bgp.places import locate, router_id
 from speaker.bgp.reconciling import Reconciliation
 from speaker.bgp.routes import Plan, Planner
-from speaker.bgp.wish import Session, Wish
+from speaker.bgp.unnumbered import Finder
+from speaker.bgp.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from arpfast.interfaces import Snapshot
-    from cluster.config import Peer
     from cluster.watch import Log
     from speaker.bgp.places import Place
     from speaker.bgp.reconciling import Connection
-    from speaker.bgp.routes import Route, Rule
+    from speaker.bgp.wish import Session
 
 HEARTBEAT_S = 3.0
+LOOK_AGAIN_S = 1.0
+"""While a router is looked for."""
 AGAIN_AT_MOST_S = 1.0
 AT_ONCE = 500
 """So many prefixes are worked out before others get their turn."""
 REST_AT_MOST_S = 0.2
-BARRED_S = 60.0
-"""A peer of the wrong AS is asked again after so long."""
-REASONS_AT_MOST = 1000
 NO_LISTENER = -1
 
 
@@ -88,17 +87,14 @@ class Bgp:
         self._wish: Wish | None = None
         self._applied: tuple[Wish, bool, Mapping[str, Place]] | None = None
         self._snapshot: Snapshot = {}
+        self._finder = Finder()
         self._planner = Planner({})
         self._draining = False
         self._leaving: bool | None = None
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._left = asyncio.Event()
-        self._known: dict[str, Session] = {}
-        """As the daemon said last."""
-        self._why: dict[str, str] = {}
-        """Why the session at an address has ended."""
-        self._barred: dict[str, tuple[float, str]] = {}
+        self._following = Following(self._wake.set)
         self._trouble = ""
         self._shown: Mapping[str, Session] = MappingProxyType({})
         self._connected = False
@@ -109,7 +105,7 @@ class Bgp:
         """Replace the whole wish. Returns at once and cannot fail: what is not possible yet is tried again."""
         self._wish = wish
         self._shown = MappingProxyType(
-            {name: self._shown.get(name) or _unknown(each.peer) for name, each in wish.neighbours.items()}
+            {name: self._shown.get(name) or unknown(each.peer) for name, each in wish.neighbours.items()}
         )
         self._stir()
 
@@ -190,13 +186,14 @@ class Bgp:
         daemon = Reconciliation(connection)
         await daemon.read()
         self._applied, self._connected = None, True
-        watching = asyncio.create_task(self._watch(connection))
+        watching = asyncio.create_task(self._following.listen(connection))
         try:
             while self._leaving is None:
                 self._wake.clear()
                 began_s = time.monotonic()
                 await self._reconcile(daemon)
-                await self._look(connection, daemon)
+                neighbours = (self._wish or Wish()).neighbours
+                self._show(await self._following.look(connection, daemon, neighbours), "")
                 backoff.well()
                 if watching.done():
                     watching.result()
@@ -208,8 +205,9 @@ class Bgp:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _sleep(self) -> None:
+        lost = self._applied is not None and len(self._applied[2]) < len(self._applied[0].neighbours)
         try:
-            async with asyncio.timeout(HEARTBEAT_S):
+            async with asyncio.timeout(LOOK_AGAIN_S if lost else HEARTBEAT_S):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -235,7 +233,10 @@ class Bgp:
             return
         asn = min((each.peer.my_asn for each in wish.neighbours.values()), default=65535)
         identity = router_id(self._node, wish.neighbours, self._snapshot)
-        self._mark.touch()
+        try:
+            self._mark.touch()
+        except OSError as error:
+            self._log.warning("cannot leave a mark beside the BGP daemon's socket", error=str(error))
         started = messages.Global(asn, identity, self._listen_port)
         await connection.tell("StartBgp", messages.StartBgpRequest(started))
         self._counts["daemon_starts"] += 1
@@ -243,7 +244,8 @@ class Bgp:
 
     async def _reconcile(self, daemon: Reconciliation) -> None:
         wish, draining = self._wish or Wish(), self._draining
-        there = {name: locate(each.peer, self._snapshot) for name, each in wish.neighbours.items()}
+        now_s = time.monotonic()
+        there = {name: locate(each.peer, self._snapshot, self._finder, now_s) for name, each in wish.neighbours.items()}
         places = {name: place for name, place in there.items() if place is not None}
         if self._applied is not None and not daemon.refused:
             before, *rest = self._applied
@@ -271,59 +273,6 @@ class Bgp:
         if self._wish is wish and not self._wake.is_set():
             self._settled.set()
 
-    async def _watch(self, connection: Connection) -> None:
-        """Wake whenever the daemon says that a session is another."""
-        request = messages.WatchEventRequest(messages.Empty())
-        async for event in connection.each("WatchEvent", request, messages.WatchEventResponse, deadline_s=None):
-            state = event.peer.peer.state if event.peer is not None and event.peer.peer is not None else None
-            if state is not None and (why := sessions.reason(state)) and len(self._why) < REASONS_AT_MOST:
-                self._why[state.neighbor_address] = why
-            self._wake.set()
-        raise DaemonError("WatchEvent", "", "the daemon has ended it", lost=True)
-
-    async def _look(self, connection: Connection, daemon: Reconciliation) -> None:
-        """Learn how the sessions are."""
-        wish, now_s = self._wish or Wish(), time.time()
-        there = {peers.known(peer).name: peer for peer in await daemon.list_peers()}
-        counted = count_told(daemon.routes.values(), daemon.rules)
-        known: dict[str, Session] = {}
-        for name, neighbour in wish.neighbours.items():
-            before = self._known.get(name) or _unknown(neighbour.peer)
-            peer = there.get(name)
-            if peer is None:
-                known[name] = sessions.without(before, daemon.refused.get(name) or _nobody(neighbour.peer), now_s)
-                continue
-            address = peers.known(peer).address
-            why = self._why.pop(address, "")
-            why = await self._bar(connection, neighbour.peer, peer, address) or why
-            after = sessions.follow(before, peer, why, now_s)
-            told = counted[name] if after.state == "established" else 0
-            why = after.why or ("" if after.state == "established" else _waiting(neighbour.peer, address))
-            known[name] = msgspec.structs.replace(after, address=address, announced=told, why=why)
-        self._known = known
-        self._why.clear()
-        self._show(known, "")
-
-    async def _bar(self, connection: Connection, peer: Peer, said: messages.Peer, address: str) -> str:
-        """Refuse, for a while, a peer of our own AS where one of another is expected; why, if it is barred."""
-        state = said.state or messages.PeerState()
-        now = time.monotonic()
-        if state.admin_state == messages.ADMIN_DOWN:
-            until, why = self._barred.get(peer.name, (0.0, ""))
-            if now < until:
-                return why
-            await connection.tell("EnablePeer", messages.PeerRequest(address))
-        elif (
-            peer.dynamic_asn == "external"
-            and sessions.state(said) == "established"
-            and state.peer_asn == peers.local_asn(peer)
-        ):
-            why = f"expected a peer of another AS, not of {state.peer_asn}"
-            self._barred[peer.name] = now + BARRED_S, why
-            await connection.tell("DisablePeer", messages.DisablePeerRequest(address, "expected a peer of another AS"))
-            return why
-        return ""
-
     async def _go(self, connection: Connection, daemon: Reconciliation) -> None:
         """Leave the daemon as it is to be while we are away."""
         if self._leaving:
@@ -336,8 +285,8 @@ class Bgp:
         if self._trouble != str(error):
             self._log.warning("the BGP daemon is of no use", error=str(error), socket=self._socket)
         wanted = (self._wish or Wish()).neighbours
-        shown = [self._known.get(name) or _unknown(each.peer) for name, each in wanted.items()]
-        self._show({each.peer: each for each in sessions.lose(shown, str(error))}, str(error))
+        known = [self._following.known.get(name) or unknown(each.peer) for name, each in wanted.items()]
+        self._show({each.peer: each for each in sessions.lose(known, str(error))}, str(error) if wanted else "")
 
     def _show(self, known: Mapping[str, Session], trouble: str) -> None:
         if known == self._shown and trouble == self._trouble:
@@ -352,27 +301,3 @@ class Bgp:
         self._shown, self._trouble = MappingProxyType(dict(known)), trouble
         if self._changed is not None:
             self._changed()
-
-
-def _unknown(peer: Peer) -> Session:
-    return Session(peer=peer.name, address=peer.address)
-
-
-def _waiting(peer: Peer, address: str) -> str:
-    """What can be said when the daemon says nothing: what to compare with the router."""
-    asn = f"AS {number}" if (number := peers.expected_asn(peer)) else "another AS"
-    password = ", by password" if peer.password is not None else ""
-    return f"no agreement yet with {asn} at {address}, port {peer.port}{password}"
-
-
-def _nobody(peer: Peer) -> str:
-    return f"expected a router on {peer.interface}, found none yet" if peer.interface else ""
-
-
-def count_told(routes: Iterable[Route], rules: Mapping[int, Rule]) -> Counter[str]:
-    """How many of these routes each peer is told."""
-    counted: Counter[str] = Counter()
-    for route, times in Counter(routes).items():
-        for name in {name for tag in route.tags if tag in rules for name in rules[tag].peers}:
-            counted[name] += times
-    return counted

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arpfast.interfaces import Interface, Snapshot
     from arpfast.spans import Address
     from cluster.config import Peer
+    from speaker.bgp.unnumbered import Finder
     from speaker.bgp.wish import Neighbour
 
 
@@ -34,16 +35,18 @@ class Place(msgspec.Struct, frozen=True):
     target: Target
 
 
-def locate(peer: Peer, snapshot: Snapshot) -> Place | None:
+def locate(peer: Peer, snapshot: Snapshot, finder: Finder, now_s: float) -> Place | None:
     """Where it is; None as long as nobody knows."""
-    if not peer.address:
+    address = peer.address or finder.find(peer.interface, now_s)
+    if address is None:
         return None
-    if not peer.dual_stack:
-        return Place(peer.address, Target(peer.address))
+    target = Target(address.partition("%")[0])
+    if not peer.dual_stack or not peer.address:
+        return Place(address, target)
     other = messages.IPV4 if ":" in peer.address else messages.IPV6
     ours = local_address(peer.address, peer.source_address)
     found = None if ours is None else _companion(ours, snapshot.values())
-    return Place(peer.address, Target(peer.address, () if found is None else ((other, str(found)),)))
+    return Place(address, target if found is None else Target(target.address, ((other, str(found)),)))
 
 
 def router_id(node: str, neighbours: Mapping[str, Neighbour], snapshot: Snapshot) -> str:

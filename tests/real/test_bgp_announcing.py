@@ -96,6 +96,24 @@ def test_both_families_over_one_session_and_each_over_its_own(stage: Stage) -> N
     assert not six.table(1)
 
 
+def test_a_router_is_found_on_an_interface(stage: Stage) -> None:
+    router = stage.router()
+    cable = stage.node.link(router.host, name="tor0", peer_name="node0")
+    assert cable.peer is not None
+    ours, theirs = cable.link_local, cable.peer.link_local
+    router.accept(f"{ours}%node0", both=True)
+    stage.want([peer("tor", router, interface="tor0")], {ONE: told("tor"), THREE: told("tor")})
+    stage.wait_up("tor")
+    assert stage.session("tor").address == f"{theirs}%tor0"
+    wait_until(lambda: len(router.table(1)) == len(router.table(2)) == 1, what="both families")
+    assert router.table(1)[ONE].next_hop == router.table(2)[THREE].next_hop == str(ours)
+    assert stage.session("tor").announced == 2
+    stage.want([peer("tor", router, interface="tor1")], {ONE: told("tor")})
+    wait_until(lambda: "tor1" in stage.session("tor").why, what="what is missing")
+    assert stage.session("tor").why == "expected a router on tor1, found none yet"
+    wait_until(lambda: not router.table(1), what="it to be told nothing")
+
+
 def test_ten_thousand_routes_and_a_hundred_thousand_of_a_peers(stage: Stage) -> None:
     router = stage.router()
     router.accept(stage.address)
