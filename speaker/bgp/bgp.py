@@ -48,6 +48,7 @@ AT_ONCE = 500
 """So many prefixes are worked out before others get their turn."""
 REST_AT_MOST_S = 0.2
 NO_LISTENER = -1
+TOO_OLD = "expected GoBGP 4.6 or newer, not an older one"
 
 
 class BgpStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +194,8 @@ class Bgp:
                 began_s = time.monotonic()
                 await self._reconcile(daemon)
                 neighbours = (self._wish or Wish()).neighbours
-                self._show(await self._following.look(connection, daemon, neighbours), "")
+                known = await self._following.look(connection, daemon, neighbours)
+                self._show(known, TOO_OLD if self._following.old else "")
                 backoff.well()
                 if watching.done():
                     watching.result()
@@ -220,7 +222,7 @@ class Bgp:
             there = await connection.ask("GetBgp", messages.Empty(), messages.GetBgpResponse)
         except DaemonError as error:
             if error.unknown:
-                raise error.instead("expected GoBGP 4.6 or newer, not an older one") from None
+                raise error.instead(TOO_OLD) from None
             raise
         configured = {each.peer.router_id for each in wish.neighbours.values()} - {""}
         if there.global_ is not None and there.global_.asn:

@@ -40,6 +40,9 @@ class Following:
         self._why: dict[str, str] = {}
         """Why the session at an address has ended."""
         self._barred: dict[str, tuple[float, str]] = {}
+        self._sent: dict[str, int] = {}
+        self.old = False
+        """The daemon is older than 4.6: it knows no BFD."""
 
     async def listen(self, connection: Connection) -> None:
         """Wake whenever the daemon says that a session is another, until it says nothing more: DaemonError."""
@@ -59,6 +62,7 @@ class Following:
         there = {peers.known(peer).name: peer for peer in await daemon.list_peers()}
         counted = count_told(daemon.routes.values(), daemon.rules)
         known: dict[str, Session] = {}
+        self.old = False
         for name, neighbour in neighbours.items():
             before = self.known.get(name) or unknown(neighbour.peer)
             peer = there.get(name)
@@ -74,7 +78,13 @@ class Following:
             known[name] = msgspec.structs.replace(after, address=address, announced=counted[name] if up else 0, why=why)
         self.known = known
         self._why.clear()
+        self._sent = {name: count for name, count in self._sent.items() if name in known}
         return known
+
+    def _sent_since(self, name: str, peer: messages.Peer) -> int:
+        before, now = self._sent.get(name, 0), sessions.sent(peer)
+        self._sent[name] = now
+        return now - before if now >= before else now
 
     async def _bar(self, connection: Connection, peer: Peer, said: messages.Peer, address: str) -> str:
         """Refuse, for a while, a peer of our own AS where one of another is expected; why, if it is barred."""

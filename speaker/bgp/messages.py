@@ -76,8 +76,17 @@ class BfdPeerState(Message, frozen=True):
     session_state: Annotated[int, 1] = 0
 
 
+class MessageCounts(Message, frozen=True):
+    update: Annotated[int, 2] = 0
+
+
+class Messages(Message, frozen=True):
+    sent: Annotated[MessageCounts | None, 2] = None
+
+
 class PeerState(Message, frozen=True):
     local_asn: Annotated[int, 3] = 0
+    messages: Annotated[Messages | None, 4] = None
     neighbor_address: Annotated[str, 5] = ""
     peer_asn: Annotated[int, 6] = 0
     session_state: Annotated[int, 13] = 0

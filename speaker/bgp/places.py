@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from speaker.bgp.unnumbered import Finder
     from speaker.bgp.wish import Neighbour
 
+_AFI = {4: messages.IPV4, 6: messages.IPV6}
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where a peer is."""
@@ -37,16 +39,18 @@ class Place(msgspec.Struct, frozen=True):
 
 def locate(peer: Peer, snapshot: Snapshot, finder: Finder, now_s: float) -> Place | None:
     """Where it is; None as long as nobody knows."""
-    address = peer.address or finder.find(peer.interface, now_s)
-    if address is None:
+    found = peer.address or finder.find(peer.interface, now_s)
+    if found is None:
         return None
-    target = Target(address.partition("%")[0])
-    if not peer.dual_stack or not peer.address:
-        return Place(address, target)
-    other = messages.IPV4 if ":" in peer.address else messages.IPV6
-    ours = local_address(peer.address, peer.source_address)
-    found = None if ours is None else _companion(ours, snapshot.values())
-    return Place(address, target if found is None else Target(target.address, ((other, str(found)),)))
+    bare, percent, zone = found.partition("%")
+    try:
+        bare = str(ip_address(bare))
+    except ValueError:  # nothing that is no address may reach the daemon
+        return None
+    ours = local_address(bare, peer.source_address) if peer.dual_stack and peer.address else None
+    companion = None if ours is None else _companion(ours, snapshot.values())
+    next_hops = () if companion is None else ((_AFI[companion.version], str(companion)),)
+    return Place(bare + percent + zone, Target(bare, next_hops))
 
 
 def router_id(node: str, neighbours: Mapping[str, Neighbour], snapshot: Snapshot) -> str:
