@@ -70,8 +70,9 @@ class Counts(Message, frozen=True):
     received: Annotated[Count | None, 1] = None
 
 
-class State(messages.PeerState, frozen=True):
+class State(Message, frozen=True):
     messages: Annotated[Counts | None, 4] = None
+    neighbor_address: Annotated[str, 5] = ""
     flops: Annotated[int, 17] = 0
 
 
@@ -113,7 +114,7 @@ class Router:
         self.link = self.host.link(switch, addresses=[f"{self.address}/24", f"{self.address6}/64"])
         self._socket = str(lab.directory / f"router{number}.sock")
         self.process = gobgpd(self.host, self._socket)
-        self.connection = inside.do(connected(self._socket))
+        self.connection = connected(inside, self._socket)
         started = messages.StartBgpRequest(messages.Global(asn, self.address, 179))
         self.do(self.connection.tell("StartBgp", started))
 
@@ -208,17 +209,21 @@ def gobgpd(host: Any, socket: str) -> Process:
     return host.spawn([GOBGPD.path(), "--api-hosts", f"unix://{socket}", "--pprof-disable", "--metrics-path="])  # type: ignore[no-any-return]
 
 
-async def connected(socket: str) -> Connection:
-    """A connection to a daemon that answers."""
-    connection = Connection(socket)
-    async with asyncio.timeout(20):
-        while True:
-            with suppress(DaemonError):
-                await connection.ask("GetBgp", messages.Empty(), messages.GetBgpResponse)
-                return connection
+def connected(inside: Inside, socket: str) -> Connection:
+    """A connection to a daemon, once it answers."""
+
+    async def connect() -> Connection | None:
+        connection = Connection(socket)
+        try:
+            await connection.ask("GetBgp", messages.Empty(), messages.GetBgpResponse)
+        except DaemonError:
             await connection.close()
-            await asyncio.sleep(0.02)
-            connection = Connection(socket)
+            return None
+        return connection
+
+    found = wait_until(lambda: inside.do(connect()), what="a daemon that answers", every_ms=20)
+    assert found is not None
+    return found
 
 
 class Stage:
