@@ -22,7 +22,7 @@ _ANSWERED = "answering", "proxying"
 _STYLES = {
     "ok": "green", "warn": "yellow", "fail": "red",
     "answering": "green", "proxying": "green", "probing": "yellow", "waiting": "yellow", "taken": "red",
-    "yielded": "red", "absent": "dim",
+    "yielded": "red", "absent": "dim", "established": "green", "up": "green", "down": "red",
 }  # fmt: skip
 _PHASES = ("answering", "proxying", "probing", "waiting", "taken", "yielded")
 
@@ -122,6 +122,37 @@ def show_status(status: dict[str, Any]) -> None:
         console.print(_table(["interface", *columns], rows, right=list(columns)))
     else:
         console.print(Text("no interface that can be used; see 'arpfast check'", style="red"))
+    if (bgp := status.get("bgp")) is not None:
+        _show_sessions(console, bgp)
+
+
+def _show_sessions(console: Console, bgp: dict[str, Any]) -> None:
+    """The routers that are spoken with."""
+    console.print(Text(f"BGP: {_count(bgp['routes'])} prefixes announced"))
+    if bgp["trouble"]:
+        console.print(Text(bgp["trouble"], style="red"))
+    if bgp["leaving"]:
+        console.print(Text("others are to come before this node", style="yellow"))
+    rows = []
+    for peer in bgp["peers"]:
+        told, asked = peer["announced"], peer["asked"]
+        told = _count(told) if told >= asked else f"{_count(told)} of {_count(asked)}"
+        bfd = "" if peer["bfd"] == "none" else _styled(peer["bfd"])
+        since, flaps = _ago(peer["since_unix_s"]), str(peer["flaps"] or "")
+        rows.append((peer["peer"], Text(peer["address"]), str(peer["asn"]), _styled(peer["state"]), since, bfd, told,
+                     flaps, Text(peer["why"])))  # fmt: skip
+    columns = ["peer", "address", "AS", "session", "since", "BFD", "prefixes", "flaps", "why"]
+    console.print(_table(columns, rows, right=["prefixes", "flaps"]))
+
+
+def _show_routes(console: Console, routes: Sequence[dict[str, Any]]) -> None:
+    """What peers are told of prefixes, or why they are not."""
+    rows = []
+    for route in routes:
+        pref = "" if route["local_pref"] is None else str(route["local_pref"])
+        state = _styled(route["state"]) if route["told"] else ""
+        rows.append((route["prefix"], route["peer"], state, pref, " ".join(route["communities"]), Text(route["why"])))
+    console.print(_table(["prefix", "peer", "session", "preference", "communities", "why not"], rows))
 
 
 def show_explanation(told: dict[str, Any]) -> None:
@@ -129,11 +160,14 @@ def show_explanation(told: dict[str, Any]) -> None:
     console = _console()
     links = told["links"]
     answered = [link for link in links if link["phase"] in _ANSWERED]
+    routes = told.get("routes", [])
     shown = [link for link in links if link["phase"] != "absent"] if answered else links
     where = ", ".join(link["interface"] for link in answered)
     if answered:
         how = "proxied" if told["proxied"] else "answered"
         console.print(Text(f"{told['address']} is {how} on {where}", style="green"))
+    elif routes and not told["wanted"]:
+        console.print(Text(f"{told['address']} is not answered, but announced by BGP"))
     elif not told["wanted"]:
         console.print(
             Text(f"{told['address']} is not answered: it is not among the addresses to answer for", style="red")
@@ -165,6 +199,8 @@ def show_explanation(told: dict[str, Any]) -> None:
             for one in ring["succession"]
         ]
         console.print(_table(["turn", "member", "why"], turns))
+    if routes:
+        _show_routes(console, routes)
     for check in told["checks"]:
         console.print(
             Text(f"check {check['check']}: {check['state']}{check['last_failure'] and ', ' + check['last_failure']}")
@@ -179,8 +215,10 @@ def show_explanation(told: dict[str, Any]) -> None:
 def show_service(told: dict[str, Any]) -> None:
     """What becomes of a Service, and of each of its addresses."""
     console = _console()
+    bgp = told["bgp"]
     if told["reason"] is not None:
-        console.print(Text(f"{told['service']} is answered for by nobody: {told['reason']}", style="red"))
+        style = "" if bgp is not None and bgp["routes"] else "red"
+        console.print(Text(f"{told['service']} is answered for by nobody: {told['reason']}", style=style))
     elif not told["addresses"]:
         console.print(Text(f"{told['service']} has no address", style="red"))
     for address in told["addresses"]:
@@ -200,6 +238,10 @@ def show_service(told: dict[str, Any]) -> None:
     ]
     rows.sort(key=lambda row: (not row[0], row))
     console.print(_table(["turn", "node", "what is against it"], rows))
+    if bgp is not None and bgp["routes"]:
+        _show_routes(console, bgp["routes"])
+    elif bgp is not None:
+        console.print(Text(f"not announced by BGP from this node: {bgp['reason']}"))
 
 
 def show_ring(status: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from arpfast.control import Refused
 from arpfast.desk import address_told, filter_told, links_told, parsed, timeline_told
 from arpfast.spans import Span, Spans, address_of
 from cluster.resources import Key
+from speaker.bgp.telling import address_told as routes_told
+from speaker.bgp.telling import service_told, status_told
 
 if TYPE_CHECKING:
     from arpfast.control import Request
@@ -39,6 +41,7 @@ class Desk:
                 return self.announce(request.address)
             case "drain" | "undrain":
                 undo = request.command == "undrain"
+                self._speaker.routing.drain(undo=undo)
                 return {"draining": not undo, "held": seat.ring.drain(undo=undo).size}
             case "timeline":
                 return timeline_told(seat.ring, request.address)
@@ -69,6 +72,7 @@ class Desk:
             "reloads": {},
             "links": links_told(speaker.responder, announced),
             "ring": msgspec.to_builtins(speaker.seat.status()),
+            "bgp": status_told(speaker.routing, speaker.world),
         }
 
     def address(self, text: str) -> dict[str, Any]:
@@ -80,6 +84,7 @@ class Desk:
             "ring": msgspec.to_builtins(speaker.seat.explain(address.version, int(address))),
             "checks": [],
             "services": [] if decision is None else list(map(str, decision.services)),
+            "routes": routes_told(speaker.routing, speaker.world, Span.of(address)),
         }
 
     def service(self, key: Key) -> dict[str, Any]:
@@ -105,6 +110,7 @@ class Desk:
             "reason": refusal,
             "addresses": [self.address(address) for address in addresses],
             "nodes": nodes,
+            "bgp": service_told(speaker.routing, world, key),
         }
 
     def announce(self, text: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The speaker's metrics, read at the moment of the scrape: MetalLB's names where it has one, else ours.
 
 Nothing is counted for each address, for that would grow for ever: where MetalLB has a label `ip`, ours says how much
-it is altogether. `metallb_speaker_announced` has one series for each address that is answered here now, and no other.
+it is altogether. `metallb_speaker_announced` has one series for each address that is answered here now, one for each
+that is announced by BGP, and no other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from arpfast.answer import Verdict
 from arpfast.metrics import built, engine
 from arpfast.ring.numbers import members
 from arpfast.spans import address_of
+from speaker.bgp.numbers import numbers as bgp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,7 @@ class Numbers(Collector):
         speaker, seat = self._speaker, self._speaker.seat
         yield built()
         yield from self._metallb()
+        yield from bgp(speaker.routing)
         yield from speaker.cluster.numbers()
         yield from engine(speaker.responder, speaker.announcer, speaker.filter)
         if seat.ring.node is not None:
@@ -57,6 +60,12 @@ class Numbers(Collector):
             ip = str(address_of(span.version, span.first))
             for key in seat.decider.willing(span):
                 announced.add_metric([str(key), "layer2", seat.settings.node, ip], 1)
+        routing = self._speaker.routing
+        for key, share in routing.routes.shares.items():
+            if routing.told(key):
+                for span in share.addresses:
+                    ip = str(address_of(span.version, span.first))
+                    announced.add_metric([str(key), "bgp", seat.settings.node, ip], 1)
         yield announced
         links = self._speaker.responder.statistics().links
         judged = {verdict: sum(link.verdicts.get(verdict, 0) for link in links) for verdict in Verdict}

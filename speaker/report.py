@@ -1,14 +1,17 @@
-"""What this node tells the cluster of what it answers for: an Event, and a ServiceL2Status for each Service.
+"""What this node tells of each Service that it answers for, or announces: a ServiceL2Status, a ServiceBGPStatus.
 
-The status says which node answers, and on which interfaces if not on all. The one who answers sees to it that there is
-one such object of a Service and no other node's; who does so no longer removes his own. The objects are the Pod's, so
-that they go with it. What is written is compared with what is there: nothing is written twice. What somebody else has
-deleted is made again, after a second: perhaps that was the node that answers now, and we are about to learn of it.
+The one says which node answers, and on which interfaces if not on all. Who answers sees to it that there is one such
+object of a Service and no other node's; who does so no longer removes his own. The other says to which peers a node
+announces it, and there is one of each node that does. The objects are the Pod's, so that they go with it.
+
+What is written is compared with what is there: nothing is written twice. What somebody else has deleted or edited is
+made again, after a second: perhaps that was the node that answers now, and we are about to learn of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -16,6 +19,7 @@ import msgspec
 from cluster import kinds
 from cluster.client import MERGE_PATCH, ApiError
 from cluster.errands import Errands
+from cluster.kinds import Kind  # noqa: TC001 (a NamedTuple reads it)
 from cluster.resources import Key, Metadata, Object, Struct
 from cluster.watch import watch
 from cluster.watching import Watching
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cluster.client import Client
-    from cluster.events import Events
-    from cluster.resources import Service
     from cluster.watch import Log
     from cluster.watching import Changed
 
@@ -39,71 +41,78 @@ IN_FLIGHT = 8
 AGAIN_S = 1.0
 
 
-class InterfaceName(Struct, frozen=True):
-    """An interface."""
+class Stated(Object, frozen=True):
+    """An object, for its status alone."""
 
-    name: str
-
-
-class L2Status(Struct, frozen=True):
-    """What a ServiceL2Status says."""
-
-    node: str = ""
-    interfaces: tuple[InterfaceName, ...] = ()
+    status: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ServiceL2Status(Object, frozen=True):
-    """`metallb.io/v1beta1.ServiceL2Status`."""
-
-    status: L2Status = L2Status()
-
-
-class StatusList(Struct, frozen=True):
+class StatedList(Struct, frozen=True):
     """Some of them."""
 
-    items: tuple[ServiceL2Status, ...] | None = ()
+    items: tuple[Stated, ...] | None = ()
 
 
-class Announced(NamedTuple):
-    """What is to be told of a Service that this node answers for."""
+class Form(NamedTuple):
+    """A kind of status."""
 
-    interfaces: tuple[str, ...] = ()
-    """In order; none: all."""
+    kind: Kind[Stated]
+    prefix: str
+    """Of the objects' names."""
+    alone: bool
+    """Of a Service there is one object, whichever node's."""
 
 
-def object_body(key: Key, node: str, namespace: str, pod: Object | None) -> bytes:
-    """A new ServiceL2Status, without what it says."""
+L2 = Form(replace(kinds.SERVICE_L2_STATUS, struct=Stated), "l2-", alone=True)  # type: ignore[arg-type]
+BGP = Form(replace(kinds.SERVICE_BGP_STATUS, struct=Stated), "bgp-", alone=False)  # type: ignore[arg-type]
+
+Announced = dict[str, Any]
+"""What is to be told of a Service, beside who tells it, as the status has it."""
+
+
+def on_interfaces(names: Iterable[str]) -> Announced:
+    """That a Service is answered for on these interfaces; none: on all."""
+    return {"interfaces": [{"name": name} for name in sorted(names)]}
+
+
+def to_peers(names: Iterable[str]) -> Announced:
+    """That a Service is announced to these peers."""
+    return {"peers": sorted(names)}
+
+
+def object_body(form: Form, key: Key, node: str, namespace: str, pod: Object | None) -> bytes:
+    """A new object, without what it says."""
     owners = [] if pod is None else [{"apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name,
                                       "uid": pod.metadata.uid}]  # fmt: skip
     labels = {NODE: node, SERVICE_NAME: key.name, SERVICE_NAMESPACE: key.namespace}
-    metadata = {"generateName": "l2-", "namespace": namespace, "labels": labels, "ownerReferences": owners}
-    return msgspec.json.encode({**_HEAD, "metadata": metadata, "spec": {}})
+    metadata = {"generateName": form.prefix, "namespace": namespace, "labels": labels, "ownerReferences": owners}
+    return msgspec.json.encode(
+        {"apiVersion": form.kind.api_version, "kind": form.kind.name, "metadata": metadata, "spec": {}}
+    )
 
 
-def status_body(key: Key, node: str, announced: Announced) -> bytes:
-    """A merge-patch with what it says."""
-    status: dict[str, Any] = {"node": node, "serviceName": key.name, "serviceNamespace": key.namespace}
-    status["interfaces"] = [{"name": name} for name in announced.interfaces] or None
-    return msgspec.json.encode({"status": status})
-
-
-_HEAD = {"apiVersion": kinds.SERVICE_L2_STATUS.api_version, "kind": kinds.SERVICE_L2_STATUS.name}
+def status(key: Key, node: str, announced: Announced) -> dict[str, Any]:
+    """What it says, as it is read again: without what is empty."""
+    said = {"node": node, "serviceName": key.name, "serviceNamespace": key.namespace}
+    return said | {field: value for field, value in announced.items() if value}
 
 
 class Report:
     """Keeps the cluster informed, while `run` runs."""
 
     def __init__(
-        self, client: Client, events: Events, *, node: str, namespace: str, log: Log, pod: Object | None = None
+        self, client: Client, form: Form, *, node: str, namespace: str, log: Log, pod: Object | None = None
     ) -> None:
-        """Nothing is answered for yet. `pod`: our own, if we are in one."""
-        self._client, self._events = client, events
+        """Nothing is announced yet. `pod`: our own, if we are in one."""
+        self._client, self._form = client, form
         self._node, self._namespace, self._pod = node, namespace, pod
         self.errands: Errands[Key, Announced | None] = Errands(
-            self._write, log=log, what="writing a service's L2 status", in_flight=IN_FLIGHT
+            self._write, log=log, what=f"writing a {form.kind.name}", in_flight=IN_FLIGHT
         )
         self._announced: dict[Key, Announced] = {}
-        self._ours = Watching(kinds.SERVICE_L2_STATUS, _about, namespace=namespace, labels=f"{NODE}={node}")
+        self._ours = Watching(form.kind, _reduce, namespace=namespace, labels=f"{NODE}={node}")
+        self._there: dict[Key, dict[Key, dict[str, Any]]] = {}
+        """What our objects say, by Service, then by the object."""
         self._log = log
 
     async def run(self) -> None:
@@ -117,9 +126,9 @@ class Report:
         for each in await self._list(f"{NODE}={self._node}"):
             await self._delete(each)
 
-    def announce(self, key: Key, interfaces: Iterable[str]) -> None:
-        """This node answers for a Service, from now on or on other interfaces than before."""
-        self._announced[key] = announced = Announced(tuple(sorted(interfaces)))
+    def announce(self, key: Key, announced: Announced) -> None:
+        """This node announces a Service, from now on or otherwise than before."""
+        self._announced[key] = announced
         self.errands.want(key, announced)
 
     def withdraw(self, key: Key) -> None:
@@ -127,23 +136,26 @@ class Report:
         self._announced.pop(key, None)
         self.errands.want(key, None)
 
-    def assigned(self, service: Service) -> None:
-        """Say that this node answers for it: once."""
-        note = f'announcing from node "{self._node}" with protocol "layer2"'
-        self._events.say(service, "Normal", "nodeAssigned", note)
+    def _seen(self, changes: list[Changed[_About]]) -> None:
+        for key, before, after in changes:
+            if before is not None:
+                self._there.get(before.service, {}).pop(key, None)
+            if after is not None:
+                self._there.setdefault(after.service, {})[key] = after.status
+            for about in {each.service for each in (before, after) if each is not None}:
+                if not self._there.get(about):
+                    self._there.pop(about, None)
+                if not self._so(about):
+                    asyncio.get_running_loop().call_later(AGAIN_S, self._again, about)
 
-    def failed(self, service: Service, wanted: Iterable[str]) -> None:
-        """Say that it cannot, for none of the interfaces that it should is there."""
-        note = f'node "{self._node}" should announce on {", ".join(sorted(wanted))}, and has no such interface'
-        self._events.say(service, "Warning", "announceFailed", note)
-
-    def _seen(self, changes: list[Changed[Key]]) -> None:
-        for _, about, after in changes:
-            if about is not None and after is None and about in self._announced:
-                asyncio.get_running_loop().call_later(AGAIN_S, self._again, about)
+    def _so(self, key: Key) -> bool:
+        """Whether what is there of a Service is what should be, or none of ours."""
+        if key not in self._announced:
+            return True
+        return [*self._there.get(key, {}).values()] == [status(key, self._node, self._announced[key])]
 
     def _again(self, key: Key) -> None:
-        if key in self._announced and key not in self.errands:
+        if not self._so(key) and key not in self.errands:
             self.errands.want(key, self._announced[key])
 
     async def _write(self, key: Key, wish: Announced | None) -> None:
@@ -153,43 +165,51 @@ class Report:
         there = await self._list(f"{SERVICE_NAME}={key.name},{SERVICE_NAMESPACE}={key.namespace}")
         ours = [each for each in there if each.metadata.labels.get(NODE) == self._node]
         kept = ours[0] if ours and wish is not None else None
-        for each in ours if wish is None else there:
+        for each in there if wish is not None and self._form.alone else ours:
             if each is not kept:
                 await self._delete(each)
         if wish is None:
             return
         if kept is None:
-            body = object_body(key, self._node, self._namespace, self._pod)
-            made = await self._client.request("create", kinds.SERVICE_L2_STATUS, self._namespace, body=body)
-            kept = msgspec.json.decode(made, type=ServiceL2Status)
-        if kept.status != L2Status(self._node, tuple(map(InterfaceName, wish.interfaces))):
+            body = object_body(self._form, key, self._node, self._namespace, self._pod)
+            made = await self._client.request("create", self._form.kind, self._namespace, body=body)
+            kept = msgspec.json.decode(made, type=Stated)
+        wanted = status(key, self._node, wish)
+        if kept.status != wanted:
+            cleared = dict.fromkeys(kept.status.keys() - wanted.keys())  # a merge-patch removes what is null
             await self._client.request(
                 "patch",
-                kinds.SERVICE_L2_STATUS,
+                self._form.kind,
                 self._namespace,
                 kept.metadata.name,
                 "status",
-                body=status_body(key, self._node, wish),
+                body=msgspec.json.encode({"status": cleared | wanted}),
                 content_type=MERGE_PATCH,
             )
 
-    async def _list(self, selector: str) -> tuple[ServiceL2Status, ...]:
+    async def _list(self, selector: str) -> tuple[Stated, ...]:
         query = {"labelSelector": selector}
-        body = await self._client.request("list", kinds.SERVICE_L2_STATUS, self._namespace, query=query)
-        return msgspec.json.decode(body, type=StatusList).items or ()
+        body = await self._client.request("list", self._form.kind, self._namespace, query=query)
+        return msgspec.json.decode(body, type=StatedList).items or ()
 
-    async def _delete(self, status: ServiceL2Status) -> None:
+    async def _delete(self, object_: Stated) -> None:
         try:
-            await self._client.request("delete", kinds.SERVICE_L2_STATUS, self._namespace, status.metadata.name)
+            await self._client.request("delete", self._form.kind, self._namespace, object_.metadata.name)
         except ApiError as error:
             if not error.absent:
                 raise
 
 
-def _about(status: Object) -> Key:
-    """All that is remembered of an object: which Service it is about."""
-    labels = status.metadata.labels
-    return Key(labels.get(SERVICE_NAMESPACE, ""), labels.get(SERVICE_NAME, ""))
+class _About(NamedTuple):
+    """All that is remembered of an object."""
+
+    service: Key
+    status: dict[str, Any]
+
+
+def _reduce(found: Stated) -> _About:
+    labels = found.metadata.labels
+    return _About(Key(labels.get(SERVICE_NAMESPACE, ""), labels.get(SERVICE_NAME, "")), found.status)
 
 
 async def own_pod(client: Client, namespace: str, name: str) -> Object | None:

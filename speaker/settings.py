@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """MetalLB's speakers may be members, whose timers are slower."""
     rules: Rules = Rules()
     lb_class: str = ""
+    gobgp: str = ""
+    """The socket of GoBGP's daemon; empty: there is none."""
     announce: Announce = Announce(probe="off")
     choice: Choice = Choice()
     metrics: Listen | None = None
@@ -114,6 +116,8 @@ OPTIONS = (
             help="How soon a silent owner is succeeded, see docs/ring.md."),
     _option("--with-metallb", is_flag=True, help="MetalLB's speakers may be members: gossip by their timers."),
     _option("--lb-class", default="", help="Answer for Services of this loadBalancerClass instead of those of none."),
+    _option("--gobgp", metavar="PATH", default="",
+            help="Socket of GoBGP's daemon. Without it nothing is announced by BGP."),
     _option("--ignore-exclude-lb", is_flag=True,
             help="Answer also on nodes that are labelled to be excluded from load balancers."),
     _option("--avoid-cordoned", is_flag=True, help="Hand over while a node is cordoned. The same on every node."),

@@ -1,6 +1,7 @@
 """The speaker of one node: wires the cluster, the ring and the link together, and answers for itself.
 
     Kubernetes --world, members--> Seat --want--> announcer --> responder (its own thread, no Python)
+                 `--world--------> Routing --want--> GoBGP's daemon (another process)
     rtnetlink --interfaces-------> Seat, announcer
     control socket, /metrics, /healthz, /readyz <-- what all of these say about themselves
 
@@ -21,21 +22,24 @@ from arpfast.following import Watch
 from arpfast.inspection import Phase
 from arpfast.leaving import leave
 from arpfast.rounds import makes_rounds
+from speaker.bgp.bgp import Bgp
+from speaker.bgp.routing import Routing
 from speaker.desk import Desk
 from speaker.seat import Seat
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from prometheus_client import Metric
 
     from arpfast.bpf.programs import Filter
     from arpfast.crossing import Fact
-    from arpfast.gossip.keys import Key
+    from arpfast.gossip.keys import Key as SecretKey
     from arpfast.metrics import Metrics
     from arpfast.responder import Responder
     from arpfast.spans import Spans
+    from cluster.resources import Key
     from cluster.world import Change, World
     from speaker.settings import Settings
 
@@ -51,6 +55,9 @@ class Cluster(Protocol):
     def moved(self, lost: Spans, gained: Spans) -> None:
         """These are answered by this node no longer, those from now on, or otherwise than before."""
 
+    def announced(self, services: Collection[Key]) -> None:
+        """These are announced by BGP otherwise than before, and sessions may have changed."""
+
     def numbers(self) -> Iterator[Metric]:
         """Its metrics."""
 
@@ -61,7 +68,7 @@ class Speaker:
     def __init__(
         self,
         settings: Settings,
-        keys: tuple[Key, ...],
+        keys: tuple[SecretKey, ...],
         cluster: Cluster,
         responder: Responder,
         log: logs.Logger,
@@ -79,6 +86,15 @@ class Speaker:
         )
         self.seat = Seat(
             settings, keys, announcer=self.announcer, responder=responder, report=self.report, changed=cluster.moved
+        )
+        self.routing = Routing(
+            settings.node,
+            settings.rules,
+            Bgp(settings.gobgp, node=settings.node, log=log, changed=lambda: cluster.announced(()))
+            if settings.gobgp
+            else None,
+            namespace=settings.namespace,
+            changed=cluster.announced,
         )
         self.started_unix_s = time.time()
         self.world: World | None = None
@@ -99,10 +115,16 @@ class Speaker:
         served = [self._served(each) for each in serving]
         try:
             async with asyncio.TaskGroup() as group:
-                parts = (self.announcer.run(), self._follow_interfaces(), self.seat.run(), self.cluster.run(self))
+                parts = (
+                    self.announcer.run(),
+                    self._follow_interfaces(),
+                    self.seat.run(),
+                    self.routing.run(),
+                    self.cluster.run(self),
+                )
                 tasks = [group.create_task(part) for part in parts]
                 await self._stop.wait()
-                await leave(self.seat.leave(), self._stop)
+                await leave(self._leave(), self._stop)
                 for task in tasks:
                     task.cancel()
         finally:
@@ -118,6 +140,10 @@ class Speaker:
         self.world = world
         self.known_unix_s = time.time()
         self.seat.know(world, change)
+
+    def route(self, world: World, change: Change) -> None:
+        """The same for what is announced by BGP, as soon as all is known that this depends on."""
+        self.routing.know(world, change)
 
     async def alive(self) -> bool:
         """Whether the responder's thread makes its rounds."""
@@ -137,6 +163,8 @@ class Speaker:
             return "the cluster is not known yet, or its configuration was never good"
         if not self.seat.ready:
             return "the other speakers have not been heard yet"
+        if why := self.routing.trouble:
+            return why
         phases = self.announcer.statistics().state_totals
         return "addresses are still being probed" if phases[Phase.PROBING] or phases[Phase.WAITING] else ""
 
@@ -156,9 +184,13 @@ class Speaker:
     def _answering(self) -> None:
         self.seat.ring.unanswered(self.announcer.unanswered)
 
+    async def _leave(self) -> None:
+        await asyncio.gather(self.seat.leave(), self.routing.leave())
+
     async def _follow_interfaces(self) -> None:
         async for snapshot in self._watch:
             self.announcer.interfaces(snapshot)
+            self.routing.interfaces(snapshot)
             choice = self.settings.choice
             self.seat.interfaces([each for each in snapshot.values() if choice.refusal(each) is None])
             if not self._seen:

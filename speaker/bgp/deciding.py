@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     Told = Mapping[str, Attributes]
     """By the name of the peer."""
 
-PEER = "BGPPeer"
-GRACEFUL_SHUTDOWN, LEAST_PREF = "65535:0", 1
-"""0 would be no preference, which is 100."""
 _HOST: dict[Version, int] = {4: 32, 6: 128}
 
 
@@ -173,20 +170,6 @@ def _told(advertisement: BGPAdvertisement, version: Version, neighbours: Mapping
     attributes = Attributes(advertisement.local_pref, advertisement.communities)
     names = neighbours.keys() if advertisement.peers is None else neighbours.keys() & advertisement.peers
     return {name: attributes for name in sorted(names) if version in families(neighbours[name].peer)}
-
-
-def unloved(routes: Mapping[Prefix, Told]) -> dict[Prefix, Told]:
-    """The same routes, told as ones to be used only if there is no other (RFC 8326 section 4)."""
-    replaced: dict[int, Told] = {}
-    for told in routes.values():
-        if id(told) not in replaced:
-            replaced[id(told)] = {peer: _unloved(attributes) for peer, attributes in told.items()}
-    return {prefix: replaced[id(told)] for prefix, told in routes.items()}
-
-
-def _unloved(attributes: Attributes) -> Attributes:
-    communities = {GRACEFUL_SHUTDOWN, *attributes.communities}
-    return Attributes(LEAST_PREF, tuple(sorted(communities, key=order)))
 
 
 class Routes:

@@ -1,5 +1,6 @@
 """What people read, off a terminal: no colours, nothing cut, no markup taken from what others chose."""
 
+import re
 import time
 from typing import Any
 
@@ -98,7 +99,48 @@ def test_a_service(capsys: pytest.CaptureFixture[str], phase: str, ours: bool, t
     ring = {"owner": "a", "ours": ours, "succession": [{"member": "a", "turn": 0, "why": ""}]}
     address = {"address": "192.0.2.1", "ring": ring, "links": [{**ABSENT, "phase": phase}], "services": ["shop/web"]}
     nodes = [{"node": "a", "why": []}, {"node": "b", "why": ["noLocalEndpoints"]}]
-    tables.show_service({"service": "shop/web", "reason": None, "addresses": [address], "nodes": nodes})
+    service = {"service": "shop/web", "reason": None, "addresses": [address], "nodes": nodes, "bgp": None}
+    tables.show_service(service)
     said = shown(capsys)
     assert said.startswith(f"shop/web has 192.0.2.1, {told}")
     assert "noLocalEndpoints" in said
+    assert "BGP" not in said
+    tables.show_service({**service, "bgp": {"reason": "noLocalEndpoints", "routes": []}})
+    assert shown(capsys).endswith("not announced by BGP from this node: noLocalEndpoints\n")
+
+
+def route(peer: str, *, told: bool = True, why: str = "") -> dict[str, Any]:
+    return {
+        "prefix": "192.0.2.1/32", "services": ["shop/web"], "peer": peer, "told": told, "state": "established",
+        "local_pref": 200, "communities": ["65000:1", "large:1:2:3"], "why": why,
+    }  # fmt: skip
+
+
+def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
+    routes = [route("tor-a"), route("tor-b", told=False, why="no advertisement names it")]
+    tables.show_explanation({**EXPLANATION, "wanted": False, "links": [], "routes": routes})
+    said = shown(capsys)
+    assert said.startswith("192.0.2.1 is not answered, but announced by BGP\n")
+    assert re.search(r"192.0.2.1/32 +tor-a +established +200 +65000:1 large:1:2:3", said)
+    assert re.search(r"tor-b .* no advertisement names it", said)
+    service = {"service": "shop/web", "reason": "noMatchingAdvertisement", "addresses": [], "nodes": []}
+    tables.show_service({**service, "bgp": {"reason": None, "routes": routes}})
+    assert "tor-a" in shown(capsys)
+
+
+def test_sessions(capsys: pytest.CaptureFixture[str]) -> None:
+    up = {
+        "peer": "tor-a", "address": "192.0.2.3", "asn": 64513, "state": "established",
+        "since_unix_s": time.time() - 300, "why": "", "flaps": 0, "bfd": "up", "announced": 10, "asked": 10,
+    }  # fmt: skip
+    down = {**up, "peer": "tor-b", "state": "active", "bfd": "none", "announced": 0, "flaps": 2, "why": "hold time"}
+    bgp = {"trouble": "", "leaving": False, "routes": 10, "peers": [up, down]}
+    tables.show_status({**STATUS, "bgp": bgp})
+    said = shown(capsys)
+    assert "BGP: 10 prefixes announced\n" in said
+    assert re.search(r"tor-a +192.0.2.3 +64513 +established +5 min ago +up +10", said)
+    assert re.search(r"tor-b .* 0 of 10 +2 +hold time", said)
+    tables.show_status({**STATUS, "bgp": {**bgp, "trouble": "nobody listens", "leaving": True}})
+    said = shown(capsys)
+    assert "nobody listens\n" in said
+    assert "others are to come before this node" in said

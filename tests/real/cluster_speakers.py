@@ -11,12 +11,14 @@ import yaml
 from arpfast.control import Client, Request, Unreachable
 from lab import wait_until
 from lab.manifests import NAMESPACE, render
+from lab.programs import GOBGPD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lab.api import Json
     from lab.cluster import Cluster, Node
+    from lab.process import Process
 
 DEADLINE_S = 60.0
 """Generous: a loaded machine of two cores must not fail a test that waits for what surely comes."""
@@ -26,8 +28,8 @@ SECRET = "AAECAwQFBgcICQoLDA0ODw"
 class Speaker:
     """The one of a node; `start` it."""
 
-    def __init__(self, cluster: Cluster, node: Node, *options: str) -> None:
-        """`options` are added to its command line."""
+    def __init__(self, cluster: Cluster, node: Node, *options: str, bgp: bool = False) -> None:
+        """`options` are added to its command line; `bgp`: it has a daemon beside it, too."""
         self.cluster, self.node, self.name = cluster, node, node.name
         directory = cluster.lab.directory / f"speaker-{node.name}"
         directory.mkdir()
@@ -39,6 +41,10 @@ class Speaker:
             *("--kubeconfig", str(kubeconfig), "--control", str(self.control)),
             *("--exclude-interfaces", str(directory / "excluded.yaml"), "--log-format", "json", *options),
         ]
+        self.socket = directory / "gobgp" / "api.sock"
+        self.gobgpd: Process | None = None
+        if bgp:
+            self._options += ["--gobgp", str(self.socket)]
         (container,) = next(each for each in render() if each["kind"] == "DaemonSet")["spec"]["template"]["spec"][
             "containers"
         ]
@@ -56,6 +62,8 @@ class Speaker:
 
     def start(self) -> None:
         """Start it, with a Pod of its own, and wait until it says so."""
+        if "--gobgp" in self._options:
+            self.begin_gobgpd()
         labels = {"app": "metallb", "component": "speaker"}
         self.cluster.api.delete("pods", f"speaker-{self.name}", NAMESPACE)
         self.cluster.make_pod(f"speaker-{self.name}", self.name, self.node.addresses, labels, namespace=NAMESPACE)
@@ -65,6 +73,14 @@ class Speaker:
         """Start it with the Pod that there is."""
         self.process = self.node.host.spawn([*self._command, *self._options], environment=self._environment)
         self.process.wait_for_line('"started"', DEADLINE_S)
+
+    def begin_gobgpd(self) -> None:
+        """Start the daemon beside it, as its container does."""
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        self.socket.unlink(missing_ok=True)
+        api = f"--api-hosts=unix://{self.socket}"
+        powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+        self.gobgpd = self.node.host.spawn([*powerless, GOBGPD.path(), api, "--pprof-disable", "--metrics-path="])
 
     def ask(self, command: str, address: str = "", namespace: str = "") -> Any:
         """What its control socket says. Raises Refused and Unreachable."""
@@ -95,10 +111,10 @@ class Speaker:
 class Speakers:
     """One on every node, ready."""
 
-    def __init__(self, cluster: Cluster, *options: str) -> None:
+    def __init__(self, cluster: Cluster, *options: str, bgp: bool = False) -> None:
         """Make a pool that is announced everywhere, and start all."""
         self.cluster = cluster
-        self.all = [Speaker(cluster, node, *options) for node in cluster.nodes]
+        self.all = [Speaker(cluster, node, *options, bgp=bgp) for node in cluster.nodes]
         pool = _custom("IPAddressPool", addresses=["192.0.2.100-192.0.2.199", "2001:db8::100/120"])
         cluster.api.create(pool)
         cluster.api.create(_custom("L2Advertisement"))

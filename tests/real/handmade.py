@@ -76,6 +76,9 @@ class Handmade:
     def moved(self, lost, gained):
         print(json.dumps({"event": "moved", "lost": str(lost), "gained": str(gained)}), flush=True)
 
+    def announced(self, services):
+        pass
+
     def numbers(self):
         return iter(())
 

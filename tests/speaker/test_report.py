@@ -10,14 +10,13 @@ import pytest
 
 from cluster.client import ApiError
 from cluster.resources import Metadata, Object
-from speaker.report import Announced, Report, own_pod
+from speaker.report import BGP, L2, Form, Report, on_interfaces, own_pod, to_peers
 from tests.speaker.cluster_of import key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cluster.client import Client
-    from cluster.events import Events
     from cluster.watch import Log
 
 
@@ -40,14 +39,15 @@ class Store:
         if verb == "create":
             assert body is not None
             made = json.loads(body)
-            made["metadata"]["name"] = f"l2-{len(self.asked)}"
+            made["metadata"]["name"] = f"{made['metadata']['generateName']}{len(self.asked)}"
             self.objects[made["metadata"]["name"]] = made
             return json.dumps(made).encode()
         if name not in self.objects:
             raise ApiError(f"{verb} {kind.resource} {name}", 404)
         if verb == "patch":
             assert body is not None
-            self.objects[name]["status"] = {k: v for k, v in json.loads(body)["status"].items() if v is not None}
+            said = self.objects[name].get("status", {}) | json.loads(body)["status"]
+            self.objects[name]["status"] = {k: v for k, v in said.items() if v is not None}
         elif verb == "delete":
             del self.objects[name]
         return json.dumps(self.objects.get(name, {})).encode()
@@ -62,13 +62,14 @@ POD = Object(Metadata("speaker-a", "metallb-system", "1234"))
 WEB = {"node": "a", "serviceName": "web", "serviceNamespace": "shop"}
 
 
-def run(act: Callable[[Report, Store], Awaitable[None]], store: Store | None = None, node: str = "a") -> Store:
+def run(
+    act: Callable[[Report, Store], Awaitable[None]], store: Store | None = None, node: str = "a", form: Form = L2
+) -> Store:
     store = store or Store()
 
     async def go() -> None:
         report = Report(
-            cast("Client", store), cast("Events", None), node=node, namespace="metallb-system", log=cast("Log", None),
-            pod=POD,
+            cast("Client", store), form, node=node, namespace="metallb-system", log=cast("Log", None), pod=POD
         )  # fmt: skip
         await act(report, store)
 
@@ -78,16 +79,16 @@ def run(act: Callable[[Report, Store], Awaitable[None]], store: Store | None = N
 
 def test_one_object_says_who_answers_and_where() -> None:
     async def act(report: Report, store: Store) -> None:
-        await report._write(key(), Announced(("eth0", "eth1")))
+        await report._write(key(), on_interfaces(["eth0", "eth1"]))
         assert store.told() == [("a", {**WEB, "interfaces": [{"name": "eth0"}, {"name": "eth1"}]})]
         (made,) = store.objects.values()
         assert made["metadata"]["ownerReferences"] == [
             {"apiVersion": "v1", "kind": "Pod", "name": "speaker-a", "uid": "1234"}
         ]
         store.asked.clear()
-        await report._write(key(), Announced(("eth0", "eth1")))
+        await report._write(key(), on_interfaces(["eth0", "eth1"]))
         assert store.asked == ["list"], "expected nothing to be written twice"
-        await report._write(key(), Announced())
+        await report._write(key(), on_interfaces([]))
         assert store.told() == [("a", WEB)]
         await report._write(key(), None)
         assert store.told() == []
@@ -97,8 +98,8 @@ def test_one_object_says_who_answers_and_where() -> None:
 
 def test_who_answers_removes_what_others_have_left_and_who_does_not_his_own() -> None:
     async def announce(report: Report, _store: Store) -> None:
-        await report._write(key(), Announced())
-        await report._write(key("other"), Announced())
+        await report._write(key(), on_interfaces([]))
+        await report._write(key("other"), on_interfaces([]))
 
     async def withdraw(report: Report, _store: Store) -> None:
         await report._write(key(), None)
@@ -112,7 +113,7 @@ def test_who_answers_removes_what_others_have_left_and_who_does_not_his_own() ->
 
 def test_what_an_earlier_life_has_left_is_removed() -> None:
     async def announce(report: Report, _store: Store) -> None:
-        await report._write(key(), Announced())
+        await report._write(key(), on_interfaces([]))
 
     async def forget(report: Report, _store: Store) -> None:
         await report.forget_former()
@@ -123,6 +124,36 @@ def test_what_an_earlier_life_has_left_is_removed() -> None:
     store.objects["more"]["metadata"]["name"] = "more"
     run(forget, store, node="b")
     assert store.told() == []
+
+
+def test_each_node_says_by_itself_to_whom_it_announces() -> None:
+    async def announce(report: Report, store: Store) -> None:
+        await report._write(key(), to_peers(["tor-b", "tor-a"]))
+        store.asked.clear()
+        await report._write(key(), to_peers(["tor-a", "tor-b"]))
+        assert store.asked == ["list"]
+
+    async def withdraw(report: Report, _store: Store) -> None:
+        await report._write(key(), None)
+
+    store = run(announce, node="b", form=BGP)
+    run(announce, store, form=BGP)
+    assert store.told() == [(node, {**WEB, "node": node, "peers": ["tor-a", "tor-b"]}) for node in "ba"]
+    run(withdraw, store, form=BGP)
+    assert [node for node, _ in store.told()] == ["b"]
+
+
+def test_what_somebody_else_has_written_or_made_is_put_right() -> None:
+    async def act(report: Report, store: Store) -> None:
+        await report._write(key(), on_interfaces([]))
+        (made,) = store.objects.values()
+        made["status"] |= {"interfaces": [{"name": "eth9"}], "node": "z"}
+        store.objects["more"] = json.loads(json.dumps(made))
+        store.objects["more"]["metadata"]["name"] = "more"
+        await report._write(key(), on_interfaces([]))
+        assert store.told() == [("a", WEB)]
+
+    run(act)
 
 
 @pytest.mark.parametrize("name", ["", "speaker-a"])

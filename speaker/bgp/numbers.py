@@ -1,0 +1,46 @@
+"""Prometheus metrics of BGP, read at the moment of the scrape: MetalLB's names where it has one, else ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from speaker.bgp.routing import Routing
+    from speaker.bgp.wish import Neighbour
+
+
+def numbers(routing: Routing) -> Iterator[Metric]:
+    """All of them; where nothing is announced by BGP, those alone that say so."""
+    sessions, asked = routing.sessions(), routing.asked()
+    up = GaugeMetricFamily("metallb_bgp_session_up", "Whether the session is established", labels=["peer"])
+    announced = GaugeMetricFamily("metallb_bgp_announced_prefixes_total", "Prefixes it is told", labels=["peer"])
+    pending = GaugeMetricFamily("metallb_bgp_pending_prefixes_total", "Prefixes it is to be told", labels=["peer"])
+    flaps = CounterMetricFamily("arpfast_bgp_flaps", "Times that it ceased to be established", labels=["peer"])
+    bfd = GaugeMetricFamily("metallb_bfd_session_up", "Whether BFD says that the peer is there", labels=["peer"])
+    for name, neighbour in sorted(routing.wish.neighbours.items()):
+        label, session = [labelled(neighbour)], sessions.get(name)
+        told = 0 if session is None else session.announced
+        up.add_metric(label, session is not None and session.state == "established")
+        announced.add_metric(label, told)
+        pending.add_metric(label, max(0, asked.get(name, 0) - told))
+        flaps.add_metric(label, 0 if session is None else session.flaps)
+        if neighbour.bfd is not None:
+            bfd.add_metric(label, session is not None and session.bfd == "up")
+    yield from (up, announced, pending, flaps, bfd)
+    told_of = "Services that were judged for BGP"
+    yield CounterMetricFamily("arpfast_bgp_judged", told_of, value=routing.routes.judged)
+    yield GaugeMetricFamily("arpfast_bgp_routes", "Prefixes that are announced", value=len(routing.wish.routes))
+
+
+def labelled(neighbour: Neighbour) -> str:
+    """A peer as MetalLB's metrics name it: `192.0.2.1:179`, `[2001:db8::1]:179`, or an interface."""
+    peer = neighbour.peer
+    if not peer.address:
+        return peer.interface
+    return f"[{peer.address}]:{peer.port}" if ":" in peer.address else f"{peer.address}:{peer.port}"

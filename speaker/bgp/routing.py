@@ -1,0 +1,205 @@
+"""This node's part in BGP: what the cluster says goes in, a wish for GoBGP's daemon comes out.
+
+    know(world, change) --> Routes --.
+    drained, cordoned ---------------+--> Wish --> Engine --gRPC--> gobgpd --> routers
+                                               <-- sessions --
+
+Who is drained, or is cordoned where that counts, asks first to be avoided (GRACEFUL_SHUTDOWN, RFC 8326), then gives up
+what other nodes announce as well. What nobody else announces stays, however unloved: traffic that comes here is better
+than none. Who is told to stop does the same, but where all peers have graceful restart: they keep what they were told
+until the next speaker is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from cluster.problems import Problem
+from cluster.resources import Key
+from speaker.bgp.deciding import Routes, neighbours
+from speaker.bgp.refusals import PEER, refusals
+from speaker.bgp.wish import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from arpfast.interfaces import Snapshot
+    from cluster.config import Config
+    from cluster.world import Change, World
+    from speaker.bgp.wish import Attributes, Prefix, Session
+    from speaker.nodes import Rules
+
+GRACE_S = 5.0
+"""How long routers have to find other ways, before those that lead here end."""
+
+
+class Engine(Protocol):
+    """What makes a wish come true: `speaker.bgp.bgp.Bgp`."""
+
+    def want(self, wish: Wish) -> None:
+        """Have this in force, instead of what was wished before."""
+
+    def interfaces(self, snapshot: Snapshot) -> None:
+        """These are the interfaces now."""
+
+    def drain(self, draining: bool = True) -> None:
+        """Ask to be avoided, or no longer."""
+
+    async def leave(self, *, withdraw: bool = False) -> None:
+        """End the sessions in order."""
+
+    async def run(self) -> None:
+        """Do it until cancelled."""
+
+    def sessions(self) -> Mapping[str, Session]:
+        """All of them, by the name of the peer."""
+
+    @property
+    def trouble(self) -> str:
+        """Why what is wished is not in force; empty: it is."""
+
+
+class Routing:
+    """One speaker's."""
+
+    def __init__(
+        self,
+        node: str,
+        rules: Rules,
+        engine: Engine | None,
+        *,
+        namespace: str,
+        changed: Callable[[Collection[Key]], None],
+    ) -> None:
+        """`engine` is None where there is no daemon; `namespace` has the BGPPeers. `changed` hears of Services that are
+        announced otherwise.
+        """
+        self.node, self.engine = node, engine
+        self.routes = Routes(node, rules)
+        self.wish = Wish()
+        self.problems: tuple[Problem, ...] = ()
+        """What of the configuration cannot be done here."""
+        self.drained = False
+        """By hand."""
+        self._namespace, self._changed = namespace, changed
+        self._neighbours = self.wish.neighbours
+        self._known = False
+        self._left = False
+        """Others are to come before this node."""
+        self._timer: asyncio.TimerHandle | None = None
+        """While they have time to."""
+
+    async def run(self) -> None:
+        """Speak until cancelled."""
+        if self.engine is not None:
+            await self.engine.run()
+
+    # -- what comes in -----------------------------------------------------------------------------------------------
+
+    def know(self, world: World, change: Change) -> None:
+        """This is the cluster now, of which `change` is new."""
+        if change.config or not self._known:
+            self._meet(world.config)
+        changed = self.routes.apply(world, change, self._neighbours)
+        self._turn(changed, first=not self._known)
+        self._known = True
+
+    def interfaces(self, snapshot: Snapshot) -> None:
+        """These are the interfaces of this node now."""
+        if self.engine is not None:
+            self.engine.interfaces(snapshot)
+
+    def drain(self, *, undo: bool = False) -> None:
+        """Let others come first, or no longer."""
+        self.drained = not undo
+        if self._known:
+            self._turn(frozenset())
+
+    async def leave(self) -> None:
+        """Let others take over, then end the sessions in order."""
+        if self.engine is None:
+            return
+        stays = not self._left
+        if stays and self.wish.routes and not all(each.peer.graceful_restart for each in self._neighbours.values()):
+            self.engine.drain()
+            await asyncio.sleep(GRACE_S)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.engine.leave(withdraw=not stays)
+
+    def _meet(self, config: Config) -> None:
+        """Speak with the peers of this node that can be spoken with."""
+        ours = [peer for peer in config.peers if self.node in peer.nodes]
+        if self.engine is not None:
+            names = {peer.name for peer in ours}
+            self.problems = tuple(each for each in refusals(config, self._namespace) if each.key.name in names)
+        else:
+            expected = "a speaker that knows of GoBGP's daemon (--gobgp)"
+            self.problems = tuple(
+                Problem(PEER, Key(self._namespace, peer.name), "spec", peer.address or peer.interface, expected)
+                for peer in ours
+            )
+        self._neighbours = neighbours(config, self.node, {problem.key.name for problem in self.problems})
+
+    # -- what comes out ----------------------------------------------------------------------------------------------
+
+    @property
+    def leaving(self) -> bool:
+        """Whether others are to come before this node."""
+        return self.drained or self.routes.avoided
+
+    def _turn(self, changed: Collection[Key], *, first: bool = False) -> None:
+        """Wish for what is right now. These Services are announced otherwise than before, or all may be."""
+        turned = self.leaving is not self._left
+        if turned:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._left = self.leaving
+            if self._left and not first:  # before a start, others have had the time
+                self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._part)
+            if self.engine is not None:
+                self.engine.drain(self._left)
+        self._want(first=first)
+        self._changed({*self.routes.shares, *changed} if turned else changed)
+
+    def _part(self) -> None:
+        """Give up what others announce as well."""
+        self._timer = None
+        self._want()
+        self._changed({*self.routes.shares})
+
+    def _want(self, *, first: bool = False) -> None:
+        wish = Wish(neighbours=self._neighbours, routes=self._wanted())
+        if first or wish != self.wish:
+            self.wish = wish
+            if self.engine is not None:
+                self.engine.want(wish)
+
+    def _wanted(self) -> Mapping[Prefix, Mapping[str, Attributes]]:
+        parted = self._left and self._timer is None
+        return MappingProxyType(self.routes.needed() if parted else dict(self.routes.routes))
+
+    # -- what is asked -----------------------------------------------------------------------------------------------
+
+    def told(self, key: Key) -> frozenset[str]:
+        """The peers to which a Service is announced."""
+        share = self.routes.shares.get(key)
+        routes = () if share is None else share.routes
+        return frozenset(peer for prefix in routes for peer in self.wish.routes.get(prefix, ()))
+
+    def asked(self) -> Mapping[str, int]:
+        """How many prefixes each peer is to be told."""
+        return Counter(peer for told in self.wish.routes.values() for peer in told)
+
+    def sessions(self) -> Mapping[str, Session]:
+        """Those with the peers of this node."""
+        return {} if self.engine is None else self.engine.sessions()
+
+    @property
+    def trouble(self) -> str:
+        """Why what is announced is not in force; empty: it is, or nothing is."""
+        return self.engine.trouble if self.engine is not None and self._neighbours else ""
