@@ -297,6 +297,24 @@ def test_an_overlay_adds_what_the_kernels_filter_needs(installed: ControlPlane) 
     installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
 
 
+def test_an_overlay_has_a_daemon_beside_the_speaker_that_may_do_nothing_else(installed: ControlPlane) -> None:
+    things = render("bgp")
+    (speaker,) = (thing for thing in things if thing["kind"] == "DaemonSet")
+    made = installed.api.apply(speaker)["spec"]["template"]["spec"]
+    (daemon,) = made["initContainers"]
+    assert (daemon["restartPolicy"], daemon["securityContext"]["capabilities"]) == ("Always", {"drop": ["ALL"]})
+    (socket,) = (each["value"] for each in made["containers"][0]["env"] if each["name"] == "ARPFAST_GOBGP")
+    assert f"--api-hosts=unix://{socket} " in daemon["command"][-1]
+    assert made["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}
+    for thing in things:
+        if thing["metadata"]["name"] == "speaker-bgp":
+            installed.api.apply(thing)
+    assert may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "bgp")
+    assert not may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "memberlist")
+    assert not may(installed, "speaker", "list", "", "secrets", NAMESPACE, "")
+    installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
+
+
 def test_pods_are_what_the_manifests_say(installed: ControlPlane) -> None:
     """The API server has taken Deployment and DaemonSet, and defaults did not change what matters."""
     speaker = installed.api.get("daemonsets", "speaker", NAMESPACE)["spec"]["template"]["spec"]
@@ -331,6 +349,9 @@ MAY = [
     ("speaker", "watch", "metallb.io", "l2advertisements", NAMESPACE, "", True),
     ("speaker", "watch", "metallb.io", "l2advertisements", "shop", "", False),
     ("speaker", "patch", "metallb.io", "servicel2statuses/status", NAMESPACE, "", True),
+    ("speaker", "watch", "metallb.io", "bgppeers", NAMESPACE, "", True),
+    ("speaker", "patch", "metallb.io", "servicebgpstatuses/status", NAMESPACE, "", True),
+    ("speaker", "watch", "", "secrets", NAMESPACE, "bgp", False),
     ("speaker", "patch", "", "services/status", "shop", "", False),
     ("speaker", "get", "", "secrets", NAMESPACE, "memberlist", False),
     ("speaker", "list", "", "pods", NAMESPACE, "", True),
@@ -352,6 +373,10 @@ def test_accounts_may(
     name: str,
     allowed: bool,
 ) -> None:
+    assert may(installed, account, verb, group, resource, namespace, name) is allowed
+
+
+def may(installed: ControlPlane, account: str, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
     plain, _, subresource = resource.partition("/")
     asked = {
         "verb": verb, "group": group, "resource": plain, "subresource": subresource,
@@ -361,4 +386,4 @@ def test_accounts_may(
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {"user": f"system:serviceaccount:{NAMESPACE}:{account}", "resourceAttributes": asked},
     })  # fmt: skip
-    assert review["status"]["allowed"] is allowed
+    return bool(review["status"]["allowed"])
