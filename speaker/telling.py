@@ -129,10 +129,10 @@ class Telling:
             del self._sessions[name]
         for name, session in now.items():
             up = session.state == "established"
-            if up is self._sessions.get(name, False):
-                self._sessions[name] = up
-                continue
+            known = self._sessions.get(name, up and session.since_unix_s < self._speaker.started_unix_s)
             self._sessions[name] = up
+            if up is known:  # a speaker before this one may have told of it
+                continue
             peer = self._following.gathering.custom(kinds.BGP_PEER, name)
             if peer is None:
                 continue

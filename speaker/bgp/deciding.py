@@ -60,6 +60,8 @@ class Judge(NamedTuple):
     """Of the nodes that are barred or avoided."""
     told: dict[tuple[str, Version], Told]
     """What an advertisement, by its name, has peers told: the same for many Services."""
+    others: dict[str, frozenset[str]]
+    """The other nodes in good order that announce what it is about."""
 
 
 def neighbours(config: Config, node: str, refused: Collection[str] = ()) -> dict[str, Neighbour]:
@@ -115,10 +117,9 @@ def judge(service: Service, serving: Serving, by: Judge) -> Share | Reason:
     if not routes:
         return Reason.NO_PEER
     elsewhere = any(
-        other != by.node and other not in by.standings
+        _others(each, by) & serving.nodes if local else _others(each, by)
         for each in by.config.bgp_advertisements
         if pool.name in each.pools and each.covers(labels)
-        for other in (each.nodes & serving.nodes if local else each.nodes)
     )
     return Share(addresses, routes, elsewhere)
 
@@ -172,6 +173,17 @@ def _told(advertisement: BGPAdvertisement, version: Version, neighbours: Mapping
     return {name: attributes for name in sorted(names) if version in families(neighbours[name].peer)}
 
 
+def _others(advertisement: BGPAdvertisement, by: Judge) -> frozenset[str]:
+    """The nodes that announce it and have somebody to tell; not this one, and none that is barred or avoided."""
+    if advertisement.name not in by.others:
+        told = [
+            peer.nodes for peer in by.config.peers if advertisement.peers is None or peer.name in advertisement.peers
+        ]
+        there = advertisement.nodes & frozenset[str]().union(*told)
+        by.others[advertisement.name] = there - {by.node} - by.standings.keys()
+    return by.others[advertisement.name]
+
+
 class Routes:
     """All routes of this node, by what is known of the cluster."""
 
@@ -197,7 +209,7 @@ class Routes:
         self.neighbours = neighbours
         everything |= self._look(world, {*world.nodes, *self._standings} if everything else change.nodes)
         if self._judge is None or everything:
-            self._judge = Judge(self._node, world.config, neighbours, self._standings, {})
+            self._judge = Judge(self._node, world.config, neighbours, self._standings, {}, {})
         keys: Iterable[Key] = change.services
         if not world.config.bgp_advertisements:
             keys = [*self.shares]

@@ -123,7 +123,13 @@ class Routing:
         if self.engine is None:
             return
         stays = not self._left
-        if stays and self.wish.routes and not all(each.peer.graceful_restart for each in self._neighbours.values()):
+        sessions = self.engine.sessions()
+        there = [
+            each.peer
+            for name, each in self._neighbours.items()
+            if name in sessions and sessions[name].state == "established"
+        ]
+        if stays and not all(peer.graceful_restart for peer in there):
             self.engine.drain()
             await asyncio.sleep(GRACE_S)
         if self._timer is not None:

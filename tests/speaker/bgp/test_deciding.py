@@ -193,6 +193,11 @@ def test_what_nobody_else_announces_is_needed() -> None:
     served = {"all": serving(*NODES), "here": serving(ME)}
     made = world(services, served, config=config(bgp()))
     assert list(routes(made).needed()) == ["10.20.30.2/32"]
+    rack = [peer(), peer("far", nodes=["iris2"], address="198.51.100.2")]
+    apart = msgspec.structs.replace(made, config=config(bgp(), peers=[peer(nodes=[ME]), *rack[1:]]))
+    assert list(routes(apart).needed()) == ["10.20.30.2/32"]
+    apart = msgspec.structs.replace(made, config=config(bgp(peers=["tor"]), peers=[peer(nodes=[ME]), *rack[1:]]))
+    assert len(routes(apart).needed()) == 2, "expected nodes without a peer to be no help"
     alone = [node(name, excluded=True) for name in NODES if name != ME]
     made = world(services, served, nodes=alone, config=config(bgp()))
     assert len(routes(made).needed()) == 2
