@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -194,7 +193,7 @@ def _session(peer: str, told: Mapping[str, Any]) -> Session:
     return Session(
         peer=peer, state=state, asn=int(told.get("remoteAs", 0)),
         hold_time_s=int(told.get("bgpTimerHoldTimeMsecs", 0)) // 1000,
-        since_unix_s=time.time() - told.get("bgpTimerUpMsec", 0) / 1000 if state == "established" else 0.0,
+        since_unix_s=told["bgpTimerUpEstablishedEpoch"] if state == "established" else 0.0,
         families=frozenset(short for long, short in _FAMILIES.items() if long in both),
         received=sum(int(family.get("acceptedPrefixCounter", 0)) for family in families.values()),
     )  # fmt: skip

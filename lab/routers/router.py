@@ -69,7 +69,7 @@ class Session:
     hold_time_s: int = 0
     """As negotiated."""
     since_unix_s: float = 0.0
-    """When it was established; 0 if it is not."""
+    """When it was established, to the second; 0 if it is not."""
     families: frozenset[str] = frozenset()
     """As negotiated."""
     received: int = 0
