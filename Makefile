@@ -10,7 +10,7 @@ ROUNDS ?= 5
 TRIALS ?= 30
 ONLY ?=
 
-.PHONY: build programs demo demo-kubernetes demo-link test test-pure fuzz bench lint format clean
+.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure fuzz bench lint format clean
 build: .venv/.built
 
 define right_python
@@ -57,6 +57,9 @@ demo-link: .venv/.packages-lab .venv/.built
 
 demo-kubernetes: .venv/.packages-lab .venv/.built programs
 	@$(PY) -m lab.demo_kubernetes
+
+demo-bgp: .venv/.packages-lab .venv/.built programs
+	@$(PY) -m lab.demo_bgp
 
 test: .venv/.packages-lab .venv/.built programs lint
 	@$(PY) -P -m pytest

@@ -28,7 +28,7 @@ from lab.traffic import Traffic
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -75,6 +75,8 @@ class Speaker:
         (self.directory / "secretkey").chmod(0o400)
         self.control = self.directory / "control.sock"
         self.process: Process
+        self.options: tuple[str, ...] = ()
+        """Besides those of every speaker here."""
         labels = {"app": "metallb", "component": "speaker"}
         cluster.make_pod(f"speaker-{node.name}", node.name, node.addresses, labels, namespace=NAMESPACE)
 
@@ -88,7 +90,7 @@ class Speaker:
         where = {"METALLB_ML_SECRET_KEY_PATH": str(self.directory)}
         kubeconfig = self.cluster.control.account_kubeconfig(NAMESPACE, "speaker")
         options = ["--kubeconfig", str(kubeconfig), "--control", str(self.control), "--log-format", "json"]
-        command = [sys.executable, *told["command"][1:], *options]
+        command = [sys.executable, *told["command"][1:], *options, *self.options]
         self.process = self.node.host.spawn(command, environment=environment(told, fields) | where)
 
     def start(self) -> None:
@@ -109,13 +111,17 @@ class Piece:
         self.ring = self.cluster.ring
         self.controller = self._controller()
         key = wait_until(self._key, DEADLINE_S, what="the ring's key to be made", every_ms=50)
-        self.speakers = {node.host: Speaker(self.cluster, node, key) for node in self.cluster.nodes}
+        self.speakers = {node.host: self.speaker(node, key) for node in self.cluster.nodes}
         for speaker in self.speakers.values():
             speaker.begin()
         for speaker in self.speakers.values():
             speaker.process.wait_for_line('"started"', DEADLINE_S)
         for node in self.cluster.nodes:
             self.cluster.pod(f"web-{node.name}", node)
+
+    def speaker(self, node: Node, key: bytes) -> Speaker:
+        """What is to announce there."""
+        return Speaker(self.cluster, node, key)
 
     def _controller(self) -> Process:
         told = container("Deployment")
@@ -130,17 +136,21 @@ class Piece:
         return base64.b64decode(found[0]["data"]["secretkey"]) if found else b""
 
     def serve(self) -> None:
-        """Make a pool and Services, and wait until each has an address."""
+        """Make a pool that is announced, and Services."""
         api = self.control.api
         api.create(custom("IPAddressPool", {"addresses": ["192.0.2.100-192.0.2.120"]}))
         api.create(custom("L2Advertisement", {"interfaces": ["eth0"]}))
-        for name in SERVICES:
+        self.assign(SERVICES)
+
+    def assign(self, names: Sequence[str]) -> None:
+        """Make Services of these names, and wait until each has an address."""
+        for name in names:
             self.cluster.service(name, externalTrafficPolicy="Local")
 
         def addresses() -> list[str]:
             assert self.controller.alive, self.controller.output
-            found = [address for name in SERVICES for address in self.cluster.ingress(name)]
-            return found if len(found) == len(SERVICES) else []
+            found = [address for name in names for address in self.cluster.ingress(name)]
+            return found if len(found) == len(names) else []
 
         self.ring.addresses = tuple(
             wait_until(addresses, DEADLINE_S, what="every Service to have an address", every_ms=50)

@@ -68,7 +68,11 @@ class Frr(Router):
 
     def tell(self, *commands: str) -> str:
         """Have vtysh do this, one after the other; what it says."""
-        return self.host.run([*self._vtysh, *(word for command in commands for word in ("-c", command))]).stdout
+        return self.host.run(self.command(*commands)).stdout
+
+    def command(self, *commands: str) -> list[str]:
+        """How vtysh is called for this."""
+        return [*self._vtysh, *(word for command in commands for word in ("-c", command))]
 
     def _json(self, command: str) -> Any:
         return json.loads(self.tell(command) or "{}")

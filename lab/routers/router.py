@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -211,6 +212,26 @@ class Router(ABC):
             return all(peer in sessions and sessions[peer].established for peer in wanted)
 
         wait_until(there, deadline_s, what=f"{self.product} to have sessions with {', '.join(wanted)}", every_ms=50)
+
+    def wait_steady(self, for_s: float = 1.0, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until every session that is configured, and BFD where it is, has been there for a while.
+
+        FRR makes a BFD session anew as soon as BGP is there, and GoBGP takes that for a failure, once.
+        """
+        before: object = None
+        since_s = time.monotonic()
+
+        def steady() -> bool:
+            nonlocal before, since_s
+            sessions, looks = self.sessions(), self.bfd()
+            now = {peer: (session.state, session.asn) for peer, session in sessions.items()}, looks
+            if now != before:
+                before, since_s = now, time.monotonic()
+            there = all(peering.name in sessions and sessions[peering.name].established for peering in self.peerings)
+            seen = all(not each.bfd_ms or (each.name in looks and looks[each.name].up) for each in self.peerings)
+            return there and seen and time.monotonic() - since_s >= for_s
+
+        wait_until(steady, deadline_s, what=f"{self.product} to have steady sessions", every_ms=50)
 
     def wait_down(self, peer: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait until there is no session with the peer."""

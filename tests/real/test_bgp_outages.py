@@ -45,7 +45,7 @@ def test_a_dead_node_is_gone_by_bfd_and_else_by_its_hold_time_and_others_do_not_
     scene.want(everybody, told(everybody))
     for address in SHARED:
         fabric.frr.wait_route(f"{address}/32", *scene.addresses())
-    fabric.frr.wait_bfd(*scene.addresses())
+    fabric.frr.wait_steady()
     for node in scene.nodes.values():
         node.wait_established(*everybody)
         wait_until(lambda each=node: each.sessions()["frr"].bfd == "up", what="BFD to be up here, too")  # type: ignore[misc]
