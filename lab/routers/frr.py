@@ -122,8 +122,8 @@ class Frr(Router):
         for family in FAMILIES:
             for prefix, ways in self._json(f"show bgp {family} unicast json detail").get("routes", {}).items():
                 paths = ways["paths"] if isinstance(ways, dict) else ways
-                told = [(self._named(path["peer"]["peerId"]), path) for path in paths if "peer" in path]
-                routes = [_route(prefix, path, peer) for peer, path in told if peer != _ITSELF]
+                told = [path for path in paths if path.get("peer", {}).get("peerId", _ITSELF) != _ITSELF]
+                routes = [_route(prefix, path, self._whose(path["peer"], "peerId")) for path in told]
                 found[prefix] = sorted(routes, key=lambda route: route.peer)
         return {prefix: routes for prefix, routes in found.items() if routes}
 
@@ -131,7 +131,7 @@ class Frr(Router):
         """By `show bfd peers`."""
         found = {}
         for told in self._json("show bfd peers json"):
-            peer = self._named(told["peer"]) if "interface" not in told else self._on(told["peer"], told["interface"])
+            peer = self._whose(told, "peer")
             found[peer] = Bfd(
                 peer=peer, state=told["status"],
                 detect_ms=told.get("remote-detect-multiplier", 0)
@@ -139,10 +139,10 @@ class Frr(Router):
             )  # fmt: skip
         return found
 
-    def _on(self, address: str, interface: str) -> str:
-        """The peering with this address on this interface, or with whoever is on the interface."""
-        names = (self._named(address), interface)
-        return next((each.name for each in self.peerings if each.name in names), address)
+    def _whose(self, told: Mapping[str, Any], word: str) -> str:
+        """The peering with this address, or with whoever is on this interface."""
+        names = (self._named(told[word]), told.get("interface"))
+        return next((each.name for each in self.peerings if each.name in names), str(told[word]))
 
     def kernel_next_hops(self, prefix: str) -> set[str]:
         """Where the kernel sends what is for the prefix."""

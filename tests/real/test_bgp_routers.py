@@ -190,3 +190,24 @@ def test_a_peer_may_be_many_hops_away(scene: Scene) -> None:
     node.want({"far": peer("far", address="198.51.100.2", asn=64699, ebgp_multi_hop=True)}, {PREFIX: to(["far"])})
     (route,) = far.wait_route(PREFIX, scene.address(node))
     assert (route.next_hops, route.as_path) == ((scene.address(node),), (NODES_ASN,))
+
+
+def test_a_peer_may_be_whoever_is_at_the_other_end_of_an_interface(scene: Scene) -> None:
+    fabric, node = scene.fabric, scene.first
+    to_frr = node.host.link(fabric.frr.host, name="tor0", peer_name="down0")
+    to_bird = node.host.link(fabric.bird.host, name="tor1", peer_name="down0")
+    fabric.frr.start([Peering(interface="down0", asn=NODES_ASN)])
+    fabric.bird.start([Peering(address=f"{to_bird.link_local}%down0", asn=NODES_ASN)])
+    scene.start(node.host)
+    everybody = {
+        "frr": frr(address="", interface="tor0", asn=0, dynamic_asn="external", dual_stack=True),
+        "bird": bird(address="", interface="tor1", dual_stack=True),
+    }
+    node.want(everybody, {PREFIX: to(["frr"]), PREFIX_6: to(everybody, Attributes(communities=("65000:1",)))})
+    node.wait_established(*everybody)
+    for prefix in (PREFIX, PREFIX_6):
+        (route,) = fabric.frr.wait_route(prefix, "down0")
+        assert (route.as_path, route.next_hops[-1]) == ((NODES_ASN,), str(to_frr.link_local))
+        wait_until(lambda each=prefix: fabric.frr.kernel_next_hops(each) == {str(to_frr.link_local)})  # type: ignore[misc]
+    (route,) = fabric.bird.wait_route(PREFIX_6, f"{to_bird.link_local}%down0")
+    assert (route.as_path, route.local_pref, route.communities) == ((), 100, frozenset({"65000:1"}))
