@@ -47,7 +47,7 @@ class Telling:
         self._announced: dict[Key, frozenset[str]] = {}
         """To which peers."""
         self._sessions: dict[str, bool] = {}
-        """Whether those that have been heard of were established."""
+        """Whether those that have ever been established were so when last heard of."""
 
     async def forget_former(self) -> None:
         """Remove what an earlier speaker of this node has left. Raises ApiError or OSError."""
@@ -128,11 +128,12 @@ class Telling:
         for name in self._sessions.keys() - now.keys():
             del self._sessions[name]
         for name, session in now.items():
-            up = session.state == "established"
-            known = self._sessions.get(name, up and session.since_unix_s < self._speaker.started_unix_s)
-            self._sessions[name] = up
-            if up is known:  # a speaker before this one may have told of it
+            up, told = session.state == "established", self._sessions.get(name)
+            if up is bool(told):
                 continue
+            self._sessions[name] = up
+            if told is None and session.since_unix_s < self._speaker.started_unix_s:
+                continue  # a speaker before this one has told of it
             peer = self._following.gathering.custom(kinds.BGP_PEER, name)
             if peer is None:
                 continue

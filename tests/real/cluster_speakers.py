@@ -11,7 +11,7 @@ import yaml
 from arpfast.control import Client, Request, Unreachable
 from lab import wait_until
 from lab.manifests import NAMESPACE, render
-from lab.programs import GOBGPD
+from lab.programs import GOBGP, GOBGPD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,12 +75,19 @@ class Speaker:
         self.process.wait_for_line('"started"', DEADLINE_S)
 
     def begin_gobgpd(self) -> None:
-        """Start the daemon beside it, as its container does."""
-        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-        self.socket.unlink(missing_ok=True)
-        api = f"--api-hosts=unix://{self.socket}"
+        """Start the daemon beside it as its container does, without any of root's rights; wait until it answers."""
+        (daemonset,) = (each for each in render("bgp") if each["kind"] == "DaemonSet")
+        (container,) = daemonset["spec"]["template"]["spec"]["initContainers"]
+        *shell, script = container["command"]
+        script = script.replace("/run/gobgp/private", str(self.socket.parent)).replace(
+            "exec gobgpd", f"exec {GOBGPD.path()}"
+        )
         powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
-        self.gobgpd = self.node.host.spawn([*powerless, GOBGPD.path(), api, "--pprof-disable", "--metrics-path="])
+        self.gobgpd = self.node.host.spawn([*powerless, *shell, script])
+        probe = [GOBGP.path(), f"--target=unix://{self.socket}", *container["livenessProbe"]["exec"]["command"][2:]]
+        wait_until(
+            lambda: self.node.host.run(probe, check=False).status == 0, DEADLINE_S, what="gobgpd to answer", every_ms=50
+        )
 
     def ask(self, command: str, address: str = "", namespace: str = "") -> Any:
         """What its control socket says. Raises Refused and Unreachable."""

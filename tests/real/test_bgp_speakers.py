@@ -11,6 +11,7 @@ from lab import Lab, wait_until
 from lab.cluster import Cluster
 from lab.fabric import GOBGP_ASN, NODES_ASN, Fabric
 from lab.manifests import NAMESPACE, render
+from lab.routers import Peering
 from tests.real.cluster_speakers import DEADLINE_S, Speaker, Speakers
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Scene:
         self.cluster = Cluster(lab, control, nodes, proxy=None)
         self.fabric = Fabric(self.cluster.ring)
         self.router: Gobgp = self.fabric.gobgp
-        self.speakers = Speakers(self.cluster, bgp=True)
+        self.speakers = Speakers(self.cluster, "--avoid-cordoned", bgp=True)
         self.api = self.cluster.api
         self.cluster.pod("web-b", self.cluster.nodes[-1])
 
@@ -74,6 +75,18 @@ class Scene:
     def state(self, node: str) -> str:
         found = self.api.get("configurationstates", f"speaker-{node}", NAMESPACE)
         return str(found.get("status", {}).get("errorSummary", ""))
+
+    def withdrawn(self, prefix: str, node: str) -> bool:
+        """Wait until the node announces it no longer; whether the router was asked to prefer others before."""
+        asked: list[bool] = []
+
+        def gone() -> bool:
+            routes = {route.peer: route for route in self.router.routes().get(prefix, ())}
+            asked.append(node in routes and GRACEFUL_SHUTDOWN in routes[node].communities)
+            return node not in routes
+
+        wait_until(gone, DEADLINE_S, what=f"{prefix} to be withdrawn by {node}", every_ms=20)
+        return any(asked)
 
 
 def explained(speaker: Speaker, address: str) -> list[tuple[str, bool, str]]:
@@ -131,12 +144,22 @@ def test_addresses_of_services_come_change_and_go(lab: Lab, installed: ControlPl
     scene.change("bgpadvertisements", "all", aggregationLength=None, peers=["tor"], communities=None)
     hosts = {f"{V4}/32": everybody, f"{OTHER}/32": {NODES[2]}, "2001:db8::100/124": everybody}
     scene.wait_prefixes(hosts)
+    only = [{"matchLabels": {"kubernetes.io/hostname": "b"}}]
+    scene.change("bgpadvertisements", "all", nodeSelectors=only, serviceSelectors=[{"matchLabels": {"app": "red"}}],
+                 aggregationLengthV6=None)  # fmt: skip
+    scene.wait_prefixes({})
+    scene.api.patch("services", "web", {"metadata": {"labels": {"app": "red"}}})
+    scene.wait_prefixes({f"{V4}/32": {NODES[1]}, f"{V6}/128": {NODES[1]}})
+    assert explained(a, V4) == []
+    scene.change("bgpadvertisements", "all", nodeSelectors=None, serviceSelectors=None, aggregationLengthV6=124)
+    scene.wait_prefixes(hosts)
     a.process.kill()
     a.begin()
     wait_until(lambda: a.ready, DEADLINE_S, what="it to be ready again")
     wait_until(lambda: a.ask("status")["bgp"]["peers"][0]["announced"] == 2, DEADLINE_S, what="it to know its routes")
     scene.wait_told(web=three, other=[("c", ["tor"])])
     assert scene.since() == since
+    assert len(scene.speakers.events("sessionUp")) == 3
 
     # What is wrong is said, and the rest stays
     scene.peer("twice")
@@ -160,30 +183,30 @@ def test_who_is_drained_stops_or_loses_its_daemon(lab: Lab, installed: ControlPl
     cluster, router = scene.cluster, scene.router
     a, b = scene.speakers.all
     everybody = {NODES[0], NODES[1]}
-    router.start(scene.fabric.nodes())
-    scene.peer(connectTime="1s")
-    scene.make("BGPAdvertisement", "all")
+    router.start([Peering(address=address, asn=GOBGP_ASN) for address in sorted(everybody)])
+    scene.peer(myASN=GOBGP_ASN, connectTime="1s")
+    scene.make("BGPAdvertisement", "all", localPref=200)
     cluster.service("web")
     cluster.set_ingress("web", V4)
     scene.wait_prefixes({f"{V4}/32": everybody})
+    assert {route.local_pref for route in router.routes()[f"{V4}/32"]} == {200}
     since = scene.since()
 
     # Others are asked to come first, then it is withdrawn; what nobody else has stays
     a.ask("drain")
-    wait_until(lambda: a.ask("status")["bgp"]["leaving"], DEADLINE_S, what="it to be drained")
-    unloved: list[bool] = []
-
-    def gone() -> bool:
-        routes = {route.peer: route.communities for route in router.routes().get(f"{V4}/32", ())}
-        unloved.append(GRACEFUL_SHUTDOWN in routes.get(NODES[0], ()))
-        return NODES[0] not in routes
-
-    wait_until(gone, DEADLINE_S, what="the route to be withdrawn", every_ms=20)
-    assert any(unloved), "expected the router to be asked first"
+    assert a.ask("status")["bgp"]["leaving"]
+    assert scene.withdrawn(f"{V4}/32", NODES[0])
     assert explained(a, V4) == [("tor", False, "given up to other nodes, as this one is drained")]
     scene.wait_told(web=[("b", ["tor"])])
     a.ask("undrain")
     scene.wait_prefixes({f"{V4}/32": everybody})
+    scene.api.patch("nodes", "b", {"spec": {"unschedulable": True}})
+    assert scene.withdrawn(f"{V4}/32", NODES[1])
+    scene.api.patch("nodes", "a", {"spec": {"unschedulable": True}})
+    scene.wait_prefixes({f"{V4}/32": everybody})
+    for name in "ab":
+        scene.api.patch("nodes", name, {"spec": {"unschedulable": None}})
+    wait_until(lambda: not a.ask("status")["bgp"]["leaving"], DEADLINE_S, what="a to be as before")
     assert scene.since() == since
 
     # A daemon that is gone is told, and delays nothing else; a new one is given everything
@@ -199,7 +222,7 @@ def test_who_is_drained_stops_or_loses_its_daemon(lab: Lab, installed: ControlPl
 
     # Who is told to stop goes in order
     a.process.signal(signal.SIGTERM)
-    scene.wait_prefixes({f"{OTHER}/32": {NODES[1]}})
+    assert scene.withdrawn(f"{OTHER}/32", NODES[0])
     assert a.process.wait(DEADLINE_S) == 0
 
 
