@@ -21,6 +21,7 @@ def numbers(routing: Routing) -> Iterator[Metric]:
     up = GaugeMetricFamily("metallb_bgp_session_up", "Whether the session is established", labels=["peer"])
     announced = GaugeMetricFamily("metallb_bgp_announced_prefixes_total", "Prefixes it is told", labels=["peer"])
     pending = GaugeMetricFamily("metallb_bgp_pending_prefixes_total", "Prefixes it is to be told", labels=["peer"])
+    updates = CounterMetricFamily("metallb_bgp_updates", "UPDATE messages it has been sent", labels=["peer"])
     flaps = CounterMetricFamily("arpfast_bgp_flaps", "Times that it ceased to be established", labels=["peer"])
     bfd = GaugeMetricFamily("metallb_bfd_session_up", "Whether BFD says that the peer is there", labels=["peer"])
     for name, neighbour in sorted(routing.wish.neighbours.items()):
@@ -29,10 +30,11 @@ def numbers(routing: Routing) -> Iterator[Metric]:
         up.add_metric(label, session is not None and session.state == "established")
         announced.add_metric(label, told)
         pending.add_metric(label, max(0, asked.get(name, 0) - told))
+        updates.add_metric(label, 0 if session is None else session.updates)
         flaps.add_metric(label, 0 if session is None else session.flaps)
         if neighbour.bfd is not None:
             bfd.add_metric(label, session is not None and session.bfd == "up")
-    yield from (up, announced, pending, flaps, bfd)
+    yield from (up, announced, pending, updates, flaps, bfd)
     told_of = "Services that were judged for BGP"
     yield CounterMetricFamily("arpfast_bgp_judged", told_of, value=routing.routes.judged)
     yield GaugeMetricFamily("arpfast_bgp_routes", "Prefixes that are announced", value=len(routing.wish.routes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from base64 import b64encode
 from pathlib import Path
@@ -129,6 +130,9 @@ def test_addresses_of_services_come_change_and_go(lab: Lab, installed: ControlPl
     assert status == 200
     assert 'metallb_bgp_session_up{peer="192.0.2.3:179"} 1.0' in metrics
     assert 'metallb_bgp_announced_prefixes_total{peer="192.0.2.3:179"} 2.0' in metrics
+    updates = re.search(r'^metallb_bgp_updates_total{peer="192.0.2.3:179"} (\S+)$', metrics, re.MULTILINE)
+    assert updates
+    assert float(updates[1]) >= 2
     assert f'metallb_speaker_announced{{ip="{V4}",node="a",protocol="bgp",service="default/web"}} 1.0' in metrics
 
     # What changes of an advertisement ends no session, nor does a speaker that starts anew

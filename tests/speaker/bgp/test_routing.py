@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ME = "iris1"
 ALL, HERE = "10.20.30.1", "10.20.30.2"
 BOTH = {f"{ALL}/32", f"{HERE}/32"}
-UP = Session(peer="tor", address="198.51.100.1", state="established", since_unix_s=1.0, announced=1)
+UP = Session(peer="tor", address="198.51.100.1", state="established", since_unix_s=1.0, announced=1, updates=3)
 
 
 class Engine:
@@ -270,6 +270,7 @@ def test_status_and_metrics() -> None:
         }  # fmt: skip
         assert values["metallb_bgp_session_up"] == 1
         assert values["metallb_bgp_announced_prefixes_total"] == 1
+        assert values["metallb_bgp_updates_total"] == 3
         assert values["metallb_bgp_pending_prefixes_total"] == 1
         assert values["arpfast_bgp_routes"] == 2
         assert "metallb_bfd_session_up" not in values
