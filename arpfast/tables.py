@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from arpfast.check import Finding
 
@@ -232,16 +232,20 @@ def show_service(told: dict[str, Any]) -> None:
         text = f"{told['service']} has {address['address']}, owned by {owner}{shared}{silent}"
         console.print(Text(text, style=style))
     turns = {one["member"]: one["turn"] for address in told["addresses"][:1] for one in address["ring"]["succession"]}
-    rows = [
-        ("" if (turn := turns.get(node["node"])) is None else str(turn + 1), node["node"], ", ".join(node["why"]))
-        for node in told["nodes"]
-    ]
+    rows = []
+    for node in told["nodes"]:
+        turn = "" if (found := turns.get(node["node"])) is None else str(found + 1)
+        announced = [] if bgp is None else [_announced(bgp["nodes"], node["node"])]
+        rows.append((turn, node["node"], ", ".join(node["why"]), *announced))
     rows.sort(key=lambda row: (not row[0], row))
-    console.print(_table(["turn", "node", "what is against it"], rows))
+    console.print(_table(["turn", "node", "what is against it", *(["by BGP"] if bgp is not None else [])], rows))
     if bgp is not None and bgp["routes"]:
         _show_routes(console, bgp["routes"])
-    elif bgp is not None:
-        console.print(Text(f"not announced by BGP from this node: {bgp['reason']}"))
+
+
+def _announced(nodes: Mapping[str, str | None], node: str) -> str:
+    """Whether a node announces a Service by BGP, or why not; empty where nothing is known of it."""
+    return "" if node not in nodes else nodes[node] or "announced"
 
 
 def show_ring(status: dict[str, Any]) -> None:

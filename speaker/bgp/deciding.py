@@ -234,14 +234,14 @@ class Routes:
             if not all(self.shares[key].elsewhere for key in self._holders[prefix])
         }
 
-    def why(self, world: World, key: Key) -> Reason | None:
-        """Why a Service is not announced by this node; None: it is."""
-        if key in self.shares:
-            return None
+    def why(self, world: World, key: Key, node: str) -> Reason | None:
+        """Why a Service is not announced by a node, as far as the cluster says; None: it is."""
         service = world.services.get(key)
-        if service is None or self._judge is None:
+        if service is None:
             return Reason.SERVICE_DELETED
-        found = judge(service, world.serving.get(key, NOBODY), self._judge)
+        spoken = self.neighbours if node == self._node else neighbours(world.config, node)
+        by = Judge(node, world.config, spoken, self._standings, {}, {})
+        found = judge(service, world.serving.get(key, NOBODY), by)
         return found if isinstance(found, Reason) else None
 
     def _look(self, world: World, nodes: Iterable[str]) -> bool:

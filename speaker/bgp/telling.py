@@ -52,12 +52,18 @@ def address_told(routing: Routing, world: World | None, address: Span) -> list[d
 
 
 def service_told(routing: Routing, world: World, key: Key) -> dict[str, Any] | None:
-    """Why this node does not announce a Service, or what each peer is told of it; None: nobody announces anything."""
+    """Why which node does not announce a Service, and what each peer of this one is told of it; None: nobody announces
+    anything.
+    """
     if not world.config.bgp_advertisements:
         return None
     share = routing.routes.shares.get(key)
-    reason = routing.routes.why(world, key)
-    return {"reason": reason, "routes": _routes(routing, world, () if share is None else share.routes)}
+    why = {node: routing.routes.why(world, key, node) for node in sorted({*world.nodes, routing.node})}
+    return {
+        "reason": why[routing.node],
+        "nodes": why,
+        "routes": _routes(routing, world, () if share is None else share.routes),
+    }
 
 
 def _routes(routing: Routing, world: World | None, of: Iterable[Prefix]) -> list[dict[str, Any]]:

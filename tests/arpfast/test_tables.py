@@ -105,8 +105,11 @@ def test_a_service(capsys: pytest.CaptureFixture[str], phase: str, ours: bool, t
     assert said.startswith(f"shop/web has 192.0.2.1, {told}")
     assert "noLocalEndpoints" in said
     assert "BGP" not in said
-    tables.show_service({**service, "bgp": {"reason": "noLocalEndpoints", "routes": []}})
-    assert shown(capsys).endswith("not announced by BGP from this node: noLocalEndpoints\n")
+    announced = {"a": None, "b": "nodeNetworkUnavailable"}
+    tables.show_service({**service, "bgp": {"reason": None, "nodes": announced, "routes": []}})
+    said = shown(capsys)
+    assert re.search(r" a +announced", said)
+    assert re.search(r" b +noLocalEndpoints +nodeNetworkUnavailable", said)
 
 
 def route(peer: str, *, told: bool = True, why: str = "") -> dict[str, Any]:
@@ -124,7 +127,7 @@ def test_routes(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"192.0.2.1/32 +tor-a +established +200 +65000:1 large:1:2:3", said)
     assert re.search(r"tor-b .* no advertisement names it", said)
     service = {"service": "shop/web", "reason": "noMatchingAdvertisement", "addresses": [], "nodes": []}
-    tables.show_service({**service, "bgp": {"reason": None, "routes": routes}})
+    tables.show_service({**service, "bgp": {"reason": None, "nodes": {}, "routes": routes}})
     assert "tor-a" in shown(capsys)
 
 

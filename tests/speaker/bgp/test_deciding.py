@@ -127,7 +127,7 @@ BLUE = Selector(match_labels={"colour": "blue"})
 def test_refused(ads: list[Any], fields: dict[str, Any], reason: Reason | None) -> None:
     made = world([service("web", V4, **fields)], serving("iris2"), config=config(*ads))
     decided = routes(made)
-    assert decided.why(made, key()) is reason
+    assert decided.why(made, key(), ME) is reason
     assert bool(decided.routes) is (reason is None)
 
 
@@ -143,14 +143,23 @@ def test_refused(ads: list[Any], fields: dict[str, Any], reason: Reason | None) 
 def test_the_node_itself(stands: dict[str, Any], rules: Rules, reason: Reason | None) -> None:
     made = world([service("web", V4)], nodes=[node(ME, **stands)], config=config(bgp()))
     decided = routes(made, rules)
-    assert decided.why(made, key()) is reason
+    assert decided.why(made, key(), ME) is reason
     assert decided.avoided is (rules.avoid_cordoned and bool(stands.get("cordoned")))
 
 
 def test_nobody_serves() -> None:
     made = world([service("web", V4)], Serving(), config=config(bgp()))
-    assert routes(made).why(made, key()) is Reason.NO_ENDPOINTS
-    assert routes(made).why(made, key("gone")) is Reason.SERVICE_DELETED
+    assert routes(made).why(made, key(), ME) is Reason.NO_ENDPOINTS
+    assert routes(made).why(made, key("gone"), ME) is Reason.SERVICE_DELETED
+
+
+def test_any_node_knows_why_another_announces_nothing() -> None:
+    made = world([service("web", V4, local=True)], serving("iris2"), nodes=[node("iris3", excluded=True)],
+                 config=config(bgp()))  # fmt: skip
+    decided = routes(made)
+    assert [decided.why(made, key(), name) for name in NODES] == [
+        Reason.NO_LOCAL_ENDPOINTS, None, Reason.NODE_LABELED_EXCLUDE_BALANCERS,
+    ]  # fmt: skip
 
 
 # Several Services

@@ -247,7 +247,9 @@ def test_what_is_told_of_a_service() -> None:
         assert [(row["peer"], row["why"]) for row in said["routes"][1:]] == [
             ("v6", "its session does not carry this family"), ("left", "no advertisement names it"),
         ]  # fmt: skip
-        assert service_told(told.routing, made, key("gone")) == {"reason": "serviceDeleted", "routes": []}
+        assert said["nodes"] == dict.fromkeys(NODES)
+        gone = service_told(told.routing, made, key("gone"))
+        assert gone == {"reason": "serviceDeleted", "nodes": dict.fromkeys(NODES, "serviceDeleted"), "routes": []}
 
     virtually(main())
 
