@@ -10,7 +10,7 @@ ROUNDS ?= 5
 TRIALS ?= 30
 ONLY ?=
 
-.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure fuzz bench lint format clean
+.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure fuzz bench bench-check lint format clean
 build: .venv/.built
 
 define right_python
@@ -71,8 +71,12 @@ fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
 bench: .venv/.packages-lab .venv/.built programs
-	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py --ignore=bench/bench_calm.py,bench/bench_$(WHICH).py) -s -q \
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench --ignore=bench/bench_failover.py --ignore=bench/bench_calm.py --ignore=bench/bench_check.py,bench/bench_$(WHICH).py) -s -q \
 	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS)
+
+# Whether anything has become slower than bench/bounds.toml allows: some four minutes.
+bench-check: .venv/.packages-lab .venv/.built programs
+	@$(PY) -P -m pytest bench/bench_check.py -s -q -o faulthandler_timeout=0 --rounds 7
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .
