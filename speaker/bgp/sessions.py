@@ -57,7 +57,6 @@ def follow(before: Session, peer: messages.Peer, why: str, now_s: float) -> Sess
         why="" if is_up else why or before.why,
         flaps=before.flaps + lost,
         bfd=_bfd(peer),
-        updates=_updates(peer),
     )
 
 
@@ -80,11 +79,6 @@ def _established_s(peer: messages.Peer) -> float:
     timers = peer.timers.state if peer.timers is not None else None
     uptime = timers.uptime if timers is not None else None
     return 0.0 if uptime is None else uptime.seconds + uptime.nanos / 1e9
-
-
-def _updates(peer: messages.Peer) -> int:
-    counted = peer.state.messages if peer.state is not None else None
-    return 0 if counted is None or counted.sent is None else counted.sent.update
 
 
 def _bfd(peer: messages.Peer) -> str:
