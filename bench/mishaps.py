@@ -248,16 +248,22 @@ def roll(play: Play) -> None:
 
 
 def trial(contender: Contender, mishap: Callable[[Play], None], addresses: tuple[str, ...]) -> Outcome:
-    """Play it once."""
+    """Play it once, in a lab of its own."""
     with Lab() as lab:
         ring = Ring(lab, addresses=addresses)
-        runners = contender.join(ring)
-        with (
-            Traffic.start(ring.client, addresses, live=True) as traffic,
-            Witness.start(ring.witness, addresses) as witness,
-        ):
-            play = Play(ring, contender, runners, traffic)
-            play.victim = play.settle()[addresses[0]]
-            play.watch(random.random())  # or it would always be the same time after a periodic message
-            mishap(play)
-            return Outcome(play, traffic.stop(), witness.stop())
+        return played(ring, contender, contender.join(ring), mishap)
+
+
+def played(
+    ring: Ring, contender: Contender, runners: Mapping[Host, Runner], mishap: Callable[[Play], None]
+) -> Outcome:  # fmt: skip
+    """Play it once, in a ring that there is, whose runners run."""
+    with (
+        Traffic.start(ring.client, ring.addresses, live=True) as traffic,
+        Witness.start(ring.witness, ring.addresses) as witness,
+    ):
+        play = Play(ring, contender, runners, traffic)
+        play.victim = play.settle()[ring.addresses[0]]
+        play.watch(random.random())  # or it would always be the same time after a periodic message
+        mishap(play)
+        return Outcome(play, traffic.stop(), witness.stop())

@@ -126,19 +126,25 @@ class Stage:
 
     def wait_answered(self, *addresses: str, deadline_s: float = 10.0, every_ms: int = 50) -> float:
         """Ask for the addresses again and again until each is answered; returns the seconds from now to the last."""
-        began_s = time.monotonic()
-        missing = {ip_address(address) for address in addresses}
-        with self.receiving(), self.near.host.capture(self.near, buffer_bytes=16 << 20) as capture:
+        with self.receiving():
+            return wait_answered(self.near, *addresses, deadline_s=deadline_s, every_ms=every_ms)
 
-            def answered() -> bool:
-                missing.difference_update(_about(frame.decoded) for frame in capture.frames() if not frame.outgoing)
-                capture.clear()
-                if missing:
-                    self.near.host.inject(self.near, *(question(address) for address in missing))
-                return not missing
 
-            wait_until(answered, deadline_s, what=f"an answer for {addresses}", every_ms=every_ms)
-        return time.monotonic() - began_s
+def wait_answered(link: Link, *addresses: str, deadline_s: float = 10.0, every_ms: int = 50) -> float:
+    """The same from any link."""
+    began_s = time.monotonic()
+    missing = {ip_address(address) for address in addresses}
+    with link.host.capture(link, buffer_bytes=16 << 20) as capture:
+
+        def answered() -> bool:
+            missing.difference_update(_about(frame.decoded) for frame in capture.frames() if not frame.outgoing)
+            capture.clear()
+            if missing:
+                link.host.inject(link, *(question(address) for address in missing))
+            return not missing
+
+        wait_until(answered, deadline_s, what=f"an answer for {addresses}", every_ms=every_ms)
+    return time.monotonic() - began_s
 
 
 def question(address: Address) -> bytes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lab import demo_kubernetes
-from lab.demo_kubernetes import DEADLINE_S, custom
+from lab import demo_kubernetes, pods
 from lab.fabric import FRR_ASN, NODES_ASN, Fabric
 from lab.live import Live
 from lab.member import ARPFAST
 from lab.network import Lab
 from lab.playing import chapter, perform
+from lab.pods import DEADLINE_S, custom
 from lab.programs import GOBGPD
 from lab.traffic import Traffic
 from lab.waiting import wait_until
@@ -33,14 +33,13 @@ BFD_MS = 100
 SERVICES = [f"web-{number}" for number in range(1, 13)]
 
 
-class Speaker(demo_kubernetes.Speaker):
+class Speaker(pods.Speaker):
     """The same with gobgpd beside it."""
 
     def __init__(self, cluster: Cluster, node: Node, key: bytes) -> None:
         """As there."""
-        super().__init__(cluster, node, key)
-        self.socket = self.directory / "gobgpd.sock"
-        self.options = ("--gobgp", str(self.socket))
+        self.socket = cluster.lab.directory / f"gobgpd-{node.name}.sock"
+        super().__init__(cluster, node, key, "--gobgp", str(self.socket))
         self.gobgpd: Process
 
     def begin(self) -> None:
@@ -69,12 +68,12 @@ class Piece(demo_kubernetes.Piece):
         """Say what there is to announce to whom, and wait until the router has it all."""
         api = self.control.api
         interval = {"receiveInterval": BFD_MS, "transmitInterval": BFD_MS, "detectMultiplier": 3}
-        api.create(custom("IPAddressPool", {"addresses": ["203.0.113.100-203.0.113.120"]}))
-        api.create(custom("BFDProfile", interval))
+        api.create(custom("IPAddressPool", "demo", {"addresses": ["203.0.113.100-203.0.113.120"]}))
+        api.create(custom("BFDProfile", "demo", interval))
         place = {"peerAddress": self.fabric.address(self.router), "peerASN": FRR_ASN, "myASN": NODES_ASN}
-        peer = custom("BGPPeer", place | {"bfdProfile": "demo"})
+        peer = custom("BGPPeer", "demo", place | {"bfdProfile": "demo"})
         api.create(peer | {"apiVersion": "metallb.io/v1beta2"})
-        api.create(custom("BGPAdvertisement", {}))
+        api.create(custom("BGPAdvertisement", "demo", {}))
         self.assign(SERVICES)
         self.wait_whole()
 

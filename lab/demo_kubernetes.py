@@ -9,94 +9,33 @@ nothing behind.
 
 from __future__ import annotations
 
-import base64
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab import manifests
 from lab.cluster import Cluster
 from lab.control_plane import ControlPlane
 from lab.live import Live
-from lab.manifests import NAMESPACE, render
 from lab.member import ARPFAST
 from lab.network import Lab
 from lab.playing import chapter, perform
+from lab.pods import DEADLINE_S, Speaker, begin_controller, custom, ring_key
 from lab.programs import KUBECTL
 from lab.ring import Cut
 from lab.traffic import Traffic
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
 
-    from lab.api import Json
     from lab.cluster import Node
     from lab.host import Host
-    from lab.process import Process
 
-DEADLINE_S = 60.0
 SERVICES = [f"web-{number}" for number in range(1, 7)]
-
-
-def container(kind: str) -> dict[str, Any]:
-    """What a Deployment or DaemonSet runs."""
-    workload = next(thing for thing in render() if thing["kind"] == kind)
-    (only,) = workload["spec"]["template"]["spec"]["containers"]
-    return dict(only)
-
-
-def environment(told: dict[str, Any], fields: Mapping[str, str]) -> dict[str, str]:
-    """Its environment, where a Pod has these fields."""
-    return {
-        each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
-        for each in told["env"]
-    }
-
-
-def custom(kind: str, spec: Json) -> Json:
-    """One of the custom resources."""
-    metadata = {"name": "demo", "namespace": NAMESPACE}
-    return {"apiVersion": "metallb.io/v1beta1", "kind": kind, "metadata": metadata, "spec": spec}
-
-
-class Speaker:
-    """What the DaemonSet runs on one node."""
-
-    def __init__(self, cluster: Cluster, node: Node, key: bytes) -> None:
-        """`key` is what the Secret has; start it."""
-        self.cluster, self.node = cluster, node
-        self.directory = cluster.lab.directory / f"speaker-{node.name}"
-        self.directory.mkdir()
-        (self.directory / "secretkey").write_bytes(key)
-        (self.directory / "secretkey").chmod(0o400)
-        self.control = self.directory / "control.sock"
-        self.process: Process
-        self.options: tuple[str, ...] = ()
-        """Besides those of every speaker here."""
-        labels = {"app": "metallb", "component": "speaker"}
-        cluster.make_pod(f"speaker-{node.name}", node.name, node.addresses, labels, namespace=NAMESPACE)
-
-    def begin(self) -> None:
-        """Start it (again), and do not wait."""
-        told = container("DaemonSet")
-        fields = {
-            "spec.nodeName": self.node.name, "metadata.namespace": NAMESPACE, "status.podIP": self.node.addresses[0],
-            "metadata.name": f"speaker-{self.node.name}",
-        }  # fmt: skip
-        where = {"METALLB_ML_SECRET_KEY_PATH": str(self.directory)}
-        kubeconfig = self.cluster.control.account_kubeconfig(NAMESPACE, "speaker")
-        options = ["--kubeconfig", str(kubeconfig), "--control", str(self.control), "--log-format", "json"]
-        command = [sys.executable, *told["command"][1:], *options, *self.options]
-        self.process = self.node.host.spawn(command, environment=environment(told, fields) | where)
-
-    def start(self) -> None:
-        """Start it (again), and wait until it says so."""
-        self.begin()
-        self.process.wait_for_line('"started"', DEADLINE_S)
 
 
 class Piece:
@@ -109,8 +48,8 @@ class Piece:
         manifests.install(self.control.api)
         self.cluster = Cluster(lab, self.control)
         self.ring = self.cluster.ring
-        self.controller = self._controller()
-        key = wait_until(self._key, DEADLINE_S, what="the ring's key to be made", every_ms=50)
+        self.controller = begin_controller(self.control)
+        key = ring_key(self.control, self.controller)
         self.speakers = {node.host: self.speaker(node, key) for node in self.cluster.nodes}
         for speaker in self.speakers.values():
             speaker.begin()
@@ -123,23 +62,11 @@ class Piece:
         """What is to announce there."""
         return Speaker(self.cluster, node, key)
 
-    def _controller(self) -> Process:
-        told = container("Deployment")
-        fields = {"metadata.namespace": NAMESPACE, "metadata.name": "controller-1"}
-        kubeconfig = self.control.account_kubeconfig(NAMESPACE, "controller")
-        command = [sys.executable, *told["command"][1:], "--kubeconfig", str(kubeconfig), "--log-format", "json"]
-        return self.control.host.spawn(command, environment=environment(told, fields))
-
-    def _key(self) -> bytes:
-        assert self.controller.alive, self.controller.output
-        found = self.control.api.list("secrets", NAMESPACE, fieldSelector="metadata.name=memberlist")
-        return base64.b64decode(found[0]["data"]["secretkey"]) if found else b""
-
     def serve(self) -> None:
         """Make a pool that is announced, and Services."""
         api = self.control.api
-        api.create(custom("IPAddressPool", {"addresses": ["192.0.2.100-192.0.2.120"]}))
-        api.create(custom("L2Advertisement", {"interfaces": ["eth0"]}))
+        api.create(custom("IPAddressPool", "demo", {"addresses": ["192.0.2.100-192.0.2.120"]}))
+        api.create(custom("L2Advertisement", "demo", {"interfaces": ["eth0"]}))
         self.assign(SERVICES)
 
     def assign(self, names: Sequence[str]) -> None:
