@@ -24,8 +24,8 @@ def extension(module: str) -> Extension:
     )
 
 
-LIBRARIES = {"arpfast.bpf.programs": ["bpf"]}
-NAMES = ("answer", "bpf.programs", "gossip.lzw", "port", "rendezvous", "responder", "succession")
+LIBRARIES = {"arpfast.bpf.answering": ["bpf"], "arpfast.bpf.programs": ["bpf"]}
+NAMES = ("answer", "bpf.answering", "bpf.programs", "gossip.lzw", "port", "rendezvous", "responder", "succession")
 MODULES = [f"arpfast.{name}" for name in NAMES]
 
 setup(ext_modules=cythonize([extension(module) for module in MODULES], language_level=3))

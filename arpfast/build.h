@@ -169,7 +169,7 @@ static inline uint64_t build_block(const struct build_range *ranges, size_t coun
 
 /* A block, ready for its slot. Its words are those of the slot. */
 struct build_slot {
-    uint64_t high, low, block;
+    uint64_t high, low, block, none;
 };
 
 _Static_assert(sizeof(struct build_slot) == TABLE_SLOT_WORDS * sizeof(uint64_t), "a slot's words");
@@ -247,6 +247,7 @@ static inline struct table *build_layout(const struct build *build, size_t wide4
         details += build_detail_words(same);
         blocks++;
     }
+    details = (details + TABLE_SLOT_WORDS - 1) / TABLE_SLOT_WORDS * TABLE_SLOT_WORDS; /* where a slot may begin */
     uint64_t words = TABLE_HEADER + wide_words + details;
     struct table *table = build_memory(words);
     struct build_slot *slots = malloc((blocks + 1) * sizeof *slots);
@@ -267,9 +268,10 @@ static inline struct table *build_layout(const struct build *build, size_t wide4
     for (size_t at = 0, same; at < build->range_count; at += same) {
         const struct build_range *range = &build->ranges[at];
         same = build_same_block(build, at);
-        slots[block++] = (struct build_slot){range->high, range->low, build_block(range, same, table->word, detail)};
+        slots[block++] = (struct build_slot){range->high, range->low, build_block(range, same, table->word, detail), 0};
         detail += build_detail_words(same);
     }
+    while (detail < words) table->word[detail++] = 0;
     struct table *hashed = blocks ? build_hash(table, slots, blocks) : table;
     if (hashed != table) free(table);
     free(slots);

@@ -34,10 +34,15 @@ static inline void members_add(struct members *members, const uint8_t mac[6]) {
     members->slot[members_place(members, number)] = number;
 }
 
+/* The kernel's programs have a map of their own for it. */
+#ifndef MEMBERS_HOLD
+#define MEMBERS_HOLD(members, number) ((members) && (members)->slot[members_place(members, number)] == (number))
+#endif
+
 /* Whether `mac` is a member's; nobody is without a set. */
 static inline int members_have(const struct members *members, const uint8_t mac[6]) {
     uint64_t number = mac_number(mac);
-    return members && number && members->slot[members_place(members, number)] == number;
+    return number && MEMBERS_HOLD(members, number);
 }
 
 #endif

@@ -8,12 +8,14 @@
 /* An Ethernet frame of 1500 bytes carries fewer; only a jumbo frame made to tire us carries more. */
 enum { ND_OPTIONS = 190 };
 
-/* What the options of a message say; each is 0, or how far behind the frame's begin its value lies. The first of a
- * kind counts. `address` is the sender's: the source option of a solicitation, the target option of an advertisement;
- * the other one is ignored whatever it says, as are all that the message is not known for (RFC 4861 §7.1). */
+/* What the options of a message say: each is 0, or its value as mac_number() has it, with ND_GIVEN. The first of a kind
+ * counts. `address` is the sender's: the source option of a solicitation, the target option of an advertisement; the
+ * other one is ignored whatever it says, as are all that the message is not known for (RFC 4861 §7.1). */
 struct nd_options {
-    uint32_t address, nonce;
+    uint64_t address, nonce;
 };
+
+#define ND_GIVEN (1ull << 48)
 
 enum { ND_AT = sizeof(struct ethernet) + sizeof(struct ipv6), ND_OPTIONS_AT = ND_AT + sizeof(struct nd) };
 
@@ -22,28 +24,52 @@ static inline int nd_is_host(const uint8_t address[16]) {
     return !ip6_is_multicast(address) && !ip6_is_loopback(address) && !ip6_is_mapped(address);
 }
 
+/* Reads the option in front of which `left` units are left, itself included: its length in units, or 0 if it is none.
+ */
+static inline uint32_t nd_read_option(const struct nd_option *option, uint32_t left, uint8_t sender,
+                                      struct nd_options *options) {
+    if (option->length == 0 || option->length > left) return 0;
+    if (option->type == sender) {
+        if (option->length != 1) return 0; /* RFC 2464 §6 */
+        if (!options->address) options->address = mac_number(option->value) | ND_GIVEN;
+    }
+    if (option->type == ND_OPTION_NONCE && option->length == 1 && !options->nonce)
+        options->nonce = mac_number(option->value) | ND_GIVEN;
+    return option->length;
+}
+
 /* Reads `units` times eight bytes of options. VERDICT_COUNT if they are all valid. */
 static inline enum verdict nd_read_options(const uint8_t *frame, uint32_t units, struct nd_options *options) {
     uint8_t sender = frame[ND_AT] == ND_SOLICIT ? ND_OPTION_SOURCE : ND_OPTION_TARGET;
-    const uint8_t *at = frame + ND_OPTIONS_AT;
+    const struct nd_option *at = (const struct nd_option *)(frame + ND_OPTIONS_AT);
     uint32_t unit = 0;
-    for (uint32_t i = 0; i < ND_OPTIONS && unit < units; i++) {
-        const struct nd_option *option = (const struct nd_option *)(at + unit * 8);
-        uint32_t value = ND_OPTIONS_AT + unit * 8 + 2;
-        if (option->length == 0 || option->length > units - unit) return VERDICT_BAD_OPTION;
-        if (option->type == sender) {
-            if (option->length != 1) return VERDICT_BAD_OPTION; /* RFC 2464 §6 */
-            if (!options->address) options->address = value;
-        }
-        if (option->type == ND_OPTION_NONCE && option->length == 1 && !options->nonce) options->nonce = value;
-        unit += option->length;
+#ifdef __bpf__
+    UNROLLED
+    for (uint32_t i = 0; i < ND_UNITS - 3; i++) {
+        STEP;
+        if (i >= units) break;
+        if (i != unit) continue;
+        uint32_t length = nd_read_option(at + i, units - i, sender, options);
+        if (!length) return VERDICT_BAD_OPTION;
+        unit += length;
     }
+#else
+    for (uint32_t i = 0; i < ND_OPTIONS && unit < units; i++) {
+        uint32_t length = nd_read_option(at + unit, units - unit, sender, options);
+        if (!length) return VERDICT_BAD_OPTION;
+        unit += length;
+    }
+#endif
     return unit < units ? VERDICT_MANY_OPTIONS : VERDICT_COUNT;
 }
 
 /* The sender's hardware address: the option's, or else the frame's own. */
-static inline const uint8_t *nd_sender(const uint8_t *frame, uint32_t option) {
-    return option ? frame + option : ((const struct ethernet *)frame)->source;
+static inline void nd_sender(uint8_t mac[6], const uint8_t *frame, const struct nd_options *options) {
+    uint64_t number = options->address ? options->address : mac_number(((const struct ethernet *)frame)->source);
+    uint32_t first = (uint32_t)number;
+    uint16_t last = (uint16_t)(number >> 32);
+    __builtin_memcpy(mac, &first, 4);
+    __builtin_memcpy(mac + 4, &last, 2);
 }
 
 /* What a claim to have an address of ours means: VERDICT_COUNT if it is not ours to contest. */
@@ -71,15 +97,15 @@ static inline uint32_t nd_reply(const struct link *link, uint8_t *frame, const u
                     link->mac);
 }
 
-static inline int nd_is_own_nonce(const struct link *link, const uint8_t *frame, uint32_t nonce) {
+static inline int nd_is_own_nonce(const struct link *link, uint64_t nonce) {
     uint64_t own = mac_number(link->nonce);
-    return nonce && own && mac_number(frame + nonce) == own;
+    return own && nonce == (own | ND_GIVEN);
 }
 
 static inline enum verdict nd_solicited(const struct table *table, const struct link *link, uint8_t *frame,
                                         uint32_t capacity, const struct nd_options *options, struct outcome *outcome) {
     const struct nd_frame *asked = (const struct nd_frame *)frame;
-    const uint8_t *mac = nd_sender(frame, options->address);
+    uint8_t *mac = outcome->mac;
     int detection = ip6_is_unspecified(asked->ipv6.source);
     /* RFC 4861 §4.3: to the target or its group. IP would not even have handed up what was sent to another host. */
     if (detection
@@ -87,7 +113,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
             : !ip6_is_link_group(asked->ipv6.destination) && !ip6_equal(asked->ipv6.destination, asked->nd.target))
         return VERDICT_BAD_DESTINATION;
     if (detection && options->address) return VERDICT_UNEXPECTED_SOURCE_OPTION;
-    __builtin_memcpy(outcome->mac, mac, 6);
+    nd_sender(mac, frame, options);
     if (link_is_own(link, asked->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
     if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
 
@@ -102,7 +128,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
     if (kind == KIND_NONE) return VERDICT_NOT_OURS;
     __builtin_memcpy(outcome->address, asked->nd.target, 16);
     /* RFC 7527 §4.2: our own solicitation, back through a loop that may even have changed its Ethernet source. */
-    if (detection && (nd_is_own_nonce(link, frame, options->nonce) || link_is_kin(link, mac))) return VERDICT_LOOPED;
+    if (detection && (nd_is_own_nonce(link, options->nonce) || link_is_kin(link, mac))) return VERDICT_LOOPED;
     if (kind == KIND_TENTATIVE) return detection ? link_claim(link, mac, 0) : VERDICT_TENTATIVE;
     if (capacity < sizeof(struct nd_frame)) return VERDICT_NO_ROOM;
     outcome->reply_length = (uint16_t)nd_reply(link, frame, outcome->mac, kind);
@@ -112,10 +138,10 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
 static inline enum verdict nd_advertised(const struct table *table, const struct link *link, const uint8_t *frame,
                                          const struct nd_options *options, struct outcome *outcome) {
     const struct nd_frame *told = (const struct nd_frame *)frame;
-    const uint8_t *mac = nd_sender(frame, options->address);
+    uint8_t *mac = outcome->mac;
     int solicited = (told->nd.flags & net32(ND_SOLICITED)) != 0;
     if (solicited && ip6_is_multicast(told->ipv6.destination)) return VERDICT_BAD_SOLICITED_FLAG;
-    __builtin_memcpy(outcome->mac, mac, 6);
+    nd_sender(mac, frame, options);
     if (link_is_own(link, told->ethernet.source) || link_is_own(link, mac)) return VERDICT_LOOPED;
     if (!mac_is_unicast(mac)) return VERDICT_BAD_SENDER;
     enum kind kind = table_find6(table, told->nd.target);

@@ -1,24 +1,27 @@
 /* Which addresses we answer for, as one block of 64-bit words that is built once and only read (build.h makes it).
  *
- * Nothing in it is a pointer, and everything is read through table_word(): the same bytes can lie in a BPF array map
- * and be read by the same code (define TABLE_WORD before including this). A *block* is the 65 536 addresses that share
+ * Nothing in it is a pointer, and everything is read through TABLE_AT and TABLE_READ: the same bytes can lie in
+ * the pages of a BPF array map and be read by the same code (define TABLE_AT before including this; no record
+ * crosses a page of a power of two of words). A *block* is the 65 536 addresses that share
  * all but their last 16 bits: a /16 of IPv4, a /112 of IPv6. Blocks that are ours throughout lie in a sorted array of
  * *wide* ranges, so a /12, a /64 or ::/0 is one entry and contiguous pools cost next to nothing. Each other block that
  * holds any address of ours has a slot in one hash table for both families:
  *
- *     header | wide ranges of IPv4 | of IPv6 | ranges and bitmaps of blocks | slots: key, key, block
+ *     header | wide ranges of IPv4 | of IPv6 | ranges and bitmaps of blocks | slots: key, key, block, 0
  *
  *     block    ONE range | RANGES, sorted, searched in at most 9 steps | BITMAP, 2 bits an address, beyond 320 ranges
  *     range    first and last offset in the block, and the kind
  *     wide     first key (2 words), last key (2 words, the kind in the lowest bits)
  *
  * A look-up costs one or two cache lines however many addresses there are: the slots lie at half load, a key never
- * further than TABLE_PROBES from its home (the builder sees to both). Scattered addresses take 48 to 60 bytes each.
+ * further than TABLE_PROBES from its home (the builder sees to both). Scattered addresses take some 64 bytes each.
  * Only the search among wide ranges grows, with the logarithm of their number.
  *
  * Any number of threads may read a table. Who replaces one waits until no reader holds the old. */
 #ifndef ARPFAST_TABLE_H
 #define ARPFAST_TABLE_H
+
+#include <stddef.h>
 
 #include "frames.h"
 
@@ -34,24 +37,14 @@ struct table {
     uint64_t word[1]; /* as many as TABLE_WORDS says */
 };
 
-/* The kernel's verifier, without CAP_PERFMON, follows a loop's counter beyond its end, as a processor might that
- * guesses wrong, and gives up; a loop without a counter it takes. For the same reason no search below compares what it
- * searched by once it is over: each step would be followed for its own sake. */
-#ifdef __bpf__
-#define UNROLLED _Pragma("clang loop unroll(full)")
-#define STEP     __asm__ volatile("") /* or the compiler makes one condition of two, and cannot unroll */
-#else
-#define UNROLLED
-#define STEP (void)0
+/* A *record* of one, four or eight words lies at a multiple of so many: the header, a wide range, a slot, or a single
+ * word of a block's ranges or bitmap. TABLE_AT is NULL only in the kernel, for what no table refers to. */
+#ifndef TABLE_AT
+#define TABLE_AT(table, index, words) (&(table)->word[index])
 #endif
-
-#ifndef TABLE_WORD
-#define TABLE_WORD(table, index) ((table)->word[index])
+#ifndef TABLE_READ
+#define TABLE_READ(record, nth) ((record)[nth])
 #endif
-
-static inline uint64_t table_word(const struct table *table, uint64_t index) {
-    return TABLE_WORD(table, index);
-}
 
 /* The header. Places and counts; TABLE_SLOTS_COUNT leaves out the TABLE_PROBES - 1 slots that only take overhang. */
 enum {
@@ -65,7 +58,7 @@ enum {
     TABLE_SEED,
     TABLE_HEADER
 };
-enum { TABLE_SLOT_WORDS = 3, TABLE_WIDE_WORDS = 4, TABLE_BITMAP_WORDS = 65536 / 32 };
+enum { TABLE_SLOT_WORDS = 4, TABLE_WIDE_WORDS = 4, TABLE_BITMAP_WORDS = 65536 / 32 };
 enum { TABLE_PROBES = 16, TABLE_RANGES = 320 };
 
 /* The low two bits of a block's word; 0 is an empty slot. */
@@ -100,6 +93,12 @@ static inline uint64_t table_home(uint64_t high, uint64_t low, uint64_t seed, ui
     return (hash >> 32) * slots >> 32;
 }
 
+/* A word that is a record by itself; 0 where there is none. */
+static inline uint64_t table_word(const struct table *table, uint64_t index) {
+    const uint64_t *word = TABLE_AT(table, index, 1);
+    return word ? TABLE_READ(word, 0) : 0;
+}
+
 static inline enum kind table_in_block(const struct table *table, uint64_t block, uint32_t offset) {
     uint64_t start = block >> 32;
     if ((block & 3) == BLOCK_BITMAP)
@@ -122,39 +121,42 @@ static inline enum kind table_in_block(const struct table *table, uint64_t block
     return range_kind(block);
 }
 
+/* Whether the wide range begins at or before the address. */
+static inline uint64_t wide_begins(const uint64_t *range, uint64_t high, uint64_t low) {
+    uint64_t first = TABLE_READ(range, 0);
+    return first < high || (first == high && TABLE_READ(range, 1) <= low);
+}
+
 static inline enum kind table_in_wide(const struct table *table, uint64_t start, uint64_t count, uint64_t high,
                                       uint64_t low) {
-    uint64_t below = 0, above = count, found = 0; /* the last range that begins at or before the address */
-    UNROLLED
-    for (uint32_t step = 0; step < 32; step++) {
+    UNROLLED /* as among the ranges of a block */
+        for (uint32_t step = 0; step < 32; step++) {
         STEP;
-        if (below >= above) break;
-        uint64_t middle = (below + above) / 2, at = start + middle * TABLE_WIDE_WORDS;
-        uint64_t first = table_word(table, at);
-        if (first < high || (first == high && table_word(table, at + 1) <= low)) {
-            found = at;
-            below = middle + 1;
-        } else {
-            above = middle;
-        }
+        if (count <= 1) break;
+        uint64_t half = count / 2;
+        const uint64_t *range = TABLE_AT(table, start + half * TABLE_WIDE_WORDS, 4);
+        start += half * TABLE_WIDE_WORDS & -(uint64_t)(range && wide_begins(range, high, low));
+        count -= half;
     }
-    if (found == 0) return KIND_NONE;
-    uint64_t last = table_word(table, found + 2), last_low = table_word(table, found + 3);
+    const uint64_t *range = TABLE_AT(table, start, 4);
+    if (!range || !wide_begins(range, high, low)) return KIND_NONE;
+    uint64_t last = TABLE_READ(range, 2), last_low = TABLE_READ(range, 3);
     if (high > last || (high == last && low > last_low >> 2)) return KIND_NONE;
     return (enum kind)(last_low & 3);
 }
 
 /* The word of the block that has this key; 0 if there is none. */
-static inline uint64_t table_block(const struct table *table, uint64_t high, uint64_t low) {
-    uint64_t slots = table_word(table, TABLE_SLOTS_COUNT);
+static inline uint64_t table_block(const struct table *table, const uint64_t *header, uint64_t high, uint64_t low) {
+    uint64_t slots = TABLE_READ(header, TABLE_SLOTS_COUNT);
     if (!slots) return 0;
-    uint64_t home = table_home(high, low, table_word(table, TABLE_SEED), slots);
-    uint64_t slot = table_word(table, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
+    uint64_t home = table_home(high, low, TABLE_READ(header, TABLE_SEED), slots);
+    uint64_t at = TABLE_READ(header, TABLE_SLOTS) + home * TABLE_SLOT_WORDS;
     UNROLLED
-    for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, slot += TABLE_SLOT_WORDS) {
-        uint64_t candidate = table_word(table, slot + 2);
+    for (uint32_t probe = 0; probe < TABLE_PROBES; probe++, at += TABLE_SLOT_WORDS) {
+        const uint64_t *slot = TABLE_AT(table, at, 4);
+        uint64_t candidate = slot ? TABLE_READ(slot, 2) : 0;
         if (candidate == 0) break;
-        if (table_word(table, slot) == high && table_word(table, slot + 1) == low) return candidate;
+        if (TABLE_READ(slot, 0) == high && TABLE_READ(slot, 1) == low) return candidate;
     }
     return 0;
 }
@@ -162,10 +164,12 @@ static inline uint64_t table_block(const struct table *table, uint64_t high, uin
 /* `wide` is the header word that says where the family's wide ranges begin; their count follows it. */
 static inline enum kind table_find(const struct table *table, uint32_t wide, uint64_t high, uint64_t low,
                                    uint32_t offset) {
-    uint64_t block = table_block(table, high, low);
+    const uint64_t *header = TABLE_AT(table, 0, 8);
+    if (!header) return KIND_NONE;
+    uint64_t block = table_block(table, header, high, low);
     if (block) return table_in_block(table, block, offset);
-    uint64_t count = table_word(table, wide + 1);
-    return count ? table_in_wide(table, table_word(table, wide), count, high, low) : KIND_NONE;
+    uint64_t count = TABLE_READ(header, wide + 1);
+    return count ? table_in_wide(table, TABLE_READ(header, wide), count, high, low) : KIND_NONE;
 }
 
 #ifndef __BPF__
@@ -184,7 +188,7 @@ __attribute__((always_inline)) static inline void table_prefetch_slot(const stru
 
 __attribute__((always_inline)) static inline void table_prefetch_block(const struct table *table, uint64_t high,
                                                                        uint64_t low, uint32_t offset) {
-    uint64_t block = table_block(table, high, low), start = block >> 32, count = block >> 16 & 0xffff;
+    uint64_t block = table_block(table, table->word, high, low), start = block >> 32, count = block >> 16 & 0xffff;
     if ((block & 3) == BLOCK_BITMAP) __builtin_prefetch(&table->word[start + (offset >> 5)]);
     if ((block & 3) != BLOCK_RANGES) return;
     /* every cache line of up to 64 ranges, and of more what the first three steps of the search will ask for */
@@ -193,15 +197,19 @@ __attribute__((always_inline)) static inline void table_prefetch_block(const str
 }
 #endif
 
+#ifndef TABLE_FIND
+#define TABLE_FIND table_find
+#endif
+
 /* What this IPv4 address, in host order, is to us. */
 static inline enum kind table_find4(const struct table *table, uint32_t address) {
-    return table_find(table, TABLE_WIDE4, 0, TABLE_IPV4 | address >> 16, address & 0xffff);
+    return TABLE_FIND(table, TABLE_WIDE4, 0, TABLE_IPV4 | address >> 16, address & 0xffff);
 }
 
 /* What this IPv6 address, as on the wire, is to us. */
 static inline enum kind table_find6(const struct table *table, const uint8_t address[16]) {
     uint64_t low = net64(load64(address + 8));
-    return table_find(table, TABLE_WIDE6, net64(load64(address)), low >> 16, low & 0xffff);
+    return TABLE_FIND(table, TABLE_WIDE6, net64(load64(address)), low >> 16, low & 0xffff);
 }
 
 #endif

@@ -64,8 +64,12 @@ static inline int link_is_own(const struct link *link, const uint8_t mac[6]) {
 static inline int link_is_kin(const struct link *link, const uint8_t mac[6]) {
     uint64_t number = mac_number(mac);
     if (number == mac_number(link->mac)) return 1;
-    for (uint32_t i = 0; i < LINK_KIN && i < link->kin_count; i++)
+    UNROLLED
+    for (uint32_t i = 0; i < LINK_KIN; i++) {
+        STEP;
+        if (i >= link->kin_count) break;
         if (number == mac_number(link->kin[i])) return 1;
+    }
     return 0;
 }
 

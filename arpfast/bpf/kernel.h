@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,16 +58,31 @@ enum part {
     PART_FILTER_ARP,
     PART_FILTER_ND,
     PART_GUARD,
+    PART_ANSWER_XDP,
+    PART_ANSWER_TC,
     PART_LINKS,
     PART_TABLES,
     PART_LIMITS,
     PART_MEMBERS,
     PART_COUNTERS,
+    PART_SEATS,
+    PART_IDENTITIES,
+    PART_TERMS,
+    PART_TALLIES,
     PARTS
 };
 
-static const char *const part_names[PARTS] = {"filter_arp", "filter_nd", "guard",   "links",
-                                              "tables",     "limits",    "members", "counters"};
+static const char *const part_names[PARTS] = {"filter_arp", "filter_nd",  "guard",  "answer_xdp", "answer_tc",
+                                              "links",      "tables",     "limits", "members",    "counters",
+                                              "seats",      "identities", "terms",  "tallies"};
+
+/* What to ask for: each has what those before it have, and needs more of the kernel. */
+enum extent { EXTENT_FILTERS, EXTENT_GUARD, EXTENT_ANSWERS };
+
+static bool part_wanted(enum part part, enum extent extent) {
+    if (part == PART_GUARD) return extent >= EXTENT_GUARD;
+    return (part != PART_ANSWER_XDP && part != PART_ANSWER_TC) || extent >= EXTENT_ANSWERS;
+}
 
 static int part_fd(const struct bpf_object *object, enum part part) {
     if (part >= PART_LINKS) return bpf_object__find_map_fd_by_name(object, part_names[part]);
@@ -74,8 +90,8 @@ static int part_fd(const struct bpf_object *object, enum part part) {
 }
 
 /* Loads programs and maps. All that outlives the call are the descriptors in `fds`, -1 for what was not loaded:
- * libbpf's own memory is given back. Without CAP_NET_ADMIN there is no loading the guard; ask for less, then. */
-static int load(int *fds, int with_guard, struct complaint *complaint) {
+ * libbpf's own memory is given back. Without CAP_NET_ADMIN there are only the filters; ask for less, then. */
+static int load(int *fds, enum extent extent, struct complaint *complaint) {
     complaint->length = 0;
     complaint->text[0] = 0;
     listener = complaint;
@@ -83,10 +99,12 @@ static int load(int *fds, int with_guard, struct complaint *complaint) {
     struct bpf_object_open_opts options = {.sz = sizeof options, .object_name = "arpfast"};
     struct bpf_object *object = bpf_object__open_mem(programs_object, sizeof programs_object, &options);
     int error = object ? 0 : -errno;
-    if (!error) bpf_program__set_autoload(bpf_object__find_program_by_name(object, "guard"), with_guard);
+    for (int part = 0; part < PART_LINKS && !error; part++)
+        bpf_program__set_autoload(bpf_object__find_program_by_name(object, part_names[part]),
+                                  part_wanted(part, extent));
     if (!error) error = bpf_object__load(object);
     for (int part = 0; part < PARTS && !error; part++) {
-        if (part == PART_GUARD && !with_guard) continue;
+        if (!part_wanted(part, extent)) continue;
         fds[part] = fcntl(part_fd(object, part), F_DUPFD_CLOEXEC, 3);
         if (fds[part] < 0) error = -errno;
     }
@@ -99,18 +117,20 @@ static int load(int *fds, int with_guard, struct complaint *complaint) {
 /* A new array map with these words; its descriptor or -errno. */
 static int words_map(const uint64_t *words, uint64_t count) {
     struct bpf_map_create_opts options = {.sz = sizeof options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP};
-    if (count > UINT32_MAX) return -E2BIG;
-    int fd =
-        bpf_map_create(BPF_MAP_TYPE_ARRAY, "arpfast_table", sizeof(uint32_t), sizeof *words, (uint32_t)count, &options);
+    const size_t page = PAGE_WORDS * sizeof *words;
+    uint64_t pages = (count + PAGE_WORDS - 1) / PAGE_WORDS;
+    if (pages > UINT32_MAX) return -E2BIG;
+    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "arpfast_table", sizeof(uint32_t), (uint32_t)page, (uint32_t)pages,
+                            &options);
     if (fd < 0) return -errno;
-    void *memory = mmap(NULL, count * sizeof *words, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) {
         int error = -errno;
         close(fd);
         return error;
     }
     memcpy(memory, words, count * sizeof *words);
-    munmap(memory, count * sizeof *words);
+    munmap(memory, pages * page);
     return fd;
 }
 

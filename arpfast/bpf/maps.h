@@ -4,12 +4,15 @@
 
 #include <linux/types.h>
 
-#include "../members.h"
+#include "../verdict.h"
 
 enum {
     LINKS_MAX = 1024,   /* interfaces at a time; one more is merely not filtered */
     SLOTS_MAX = 1032,   /* tables at a time: one each, and those that wait for their slot to be used again */
     ASKERS_MAX = 16384, /* MACs remembered by the buckets; the least recently seen is forgotten */
+    SEATS_MAX = 1024,   /* a power of two: interfaces on which the kernel answers itself, by ifindex modulo this */
+    LINKS_KEPT = 2048,  /* identities of interfaces: those in use, and those that a program may still be reading */
+    PAGE_WORDS = 512,   /* of a table's map: its values are pages, since an access to a map costs more than all else */
 };
 
 /* One per interface; interfaces with equal tables share a slot. Without a place, everything passes: the filter never
@@ -32,6 +35,29 @@ struct limits {
     struct bucket asker;
     struct bucket all;
 };
+
+/* Where an interface has its answer from, as one word that is exchanged at once: ifindex at bit 32, the table's slot at
+ * bit 16, and which of `identities` it has. 0: the kernel answers nothing there. */
+static inline __u64 seat_word(__u32 ifindex, __u32 slot, __u32 identity) {
+    return (__u64)ifindex << 32 | slot << 16 | identity;
+}
+
+/* Until when the programs may answer. The thread puts it off as long as it lives; both clocks stand in the kernel. */
+struct term {
+    uint64_t until_ns;      /* CLOCK_MONOTONIC_COARSE */
+    uint64_t boot_until_ns; /* CLOCK_BOOTTIME, which costs more, and goes on in a suspended machine; 0: not asked */
+    uint64_t members;       /* whether there are any: what they ask is for the thread */
+};
+
+/* What became of the frames of an interface: of each seat its verdicts, and UNJUDGED, which are longer than the
+ * programs read, or of another member. */
+enum { UNJUDGED = VERDICT_COUNT, SEAT_TALLIES = 32 };
+
+_Static_assert(UNJUDGED < SEAT_TALLIES, "each verdict has its place");
+
+static inline __u32 tally_key(__u32 ifindex, __u32 verdict) {
+    return ifindex % SEATS_MAX * SEAT_TALLIES + verdict;
+}
 
 enum counter {
     FILTER_PASSED,

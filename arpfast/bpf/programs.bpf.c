@@ -26,9 +26,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+static __attribute__((always_inline)) int is_member(__u64 mac);
+#define MEMBERS_HOLD(members, number) ((void)(members), is_member(number))
+
 #include "maps.h"
 
-const char terms[] SEC("license") = "Apache-2.0";
+const char under[] SEC("license") = "Apache-2.0";
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
@@ -43,7 +46,7 @@ struct words {
     __uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
     __uint(max_entries, 1);
     __type(key, __u32);
-    __type(value, __u64);
+    __type(value, __u64[PAGE_WORDS]);
 };
 
 struct {
@@ -89,13 +92,37 @@ struct {
     __type(value, __u64);
 } counters SEC(".maps");
 
-static __always_inline __u64 word_at(const void *words, __u32 index) {
-    __u64 *word = bpf_map_lookup_elem((void *)words, &index);
-    return word ? *word : 0;
-}
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, SEATS_MAX);
+    __type(key, __u32); /* ifindex modulo SEATS_MAX */
+    __type(value, __u64);
+} seats SEC(".maps");
 
-#define TABLE_WORD(table, index) word_at(table, index)
-#include "../table.h"
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, LINKS_KEPT);
+    __type(key, __u32);
+    __type(value, struct link);
+} identities SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct term);
+} terms SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, SEATS_MAX *SEAT_TALLIES);
+    __type(key, __u32); /* tally_key() */
+    __type(value, __u64);
+} tallies SEC(".maps");
+
+#include "words.h"
 
 /* What a frame is to us. */
 enum concern {
@@ -156,33 +183,33 @@ static __always_inline int spend(__u64 *full, struct bucket bucket, __u64 now) {
 }
 
 /* Members ask to know that we live: who counted their questions would have them take us for dead. */
-static __always_inline int is_member(const struct head *head) {
-    __u64 mac = mac_number(head->ethernet.source);
+static __always_inline int is_member(__u64 mac) {
     return bpf_map_lookup_elem(&members, &mac) != NULL;
 }
 
+enum admission { ADMITTED, ASKER_LIMITED, ALL_LIMITED };
+
 /* The policy of ../guard.h. Questions and answers of one MAC are two buckets; the common one is for questions only.
  * Newcomers get the first half of it and are not remembered if refused, so a flood of ever new MACs neither displaces
- * those whom we know nor spends their share. */
-static __always_inline int admitted(const struct head *head, enum concern concern, const struct limits *set,
-                                    const struct place *place) {
-    __u64 key = mac_number(head->ethernet.source) | (__u64)concern << 48, now = bpf_ktime_get_ns();
-    if (is_member(head)) return 1;
+ * those whom we know nor spends their share. `guarded`: the asker's own bucket has been looked at already. */
+static __always_inline enum admission admit(__u64 asker, enum concern concern, const struct limits *set, int guarded) {
+    __u64 key = asker | (__u64)concern << 48, now = bpf_ktime_get_ns();
+    if (is_member(asker)) return ADMITTED;
     __u64 *full = bpf_map_lookup_elem(&askers, &key);
-    if (full && concern == CONCERN_TOLD && !spend(full, told_bucket, now)) return 0;
-    if (full && concern == CONCERN_ASKED && set->asker.cost_ns && !place->guarded && !spend(full, set->asker, now))
-        return 0;
+    if (full && concern == CONCERN_TOLD && !spend(full, told_bucket, now)) return ASKER_LIMITED;
+    if (full && concern == CONCERN_ASKED && set->asker.cost_ns && !guarded && !spend(full, set->asker, now))
+        return ASKER_LIMITED;
     if (concern == CONCERN_ASKED && set->all.cost_ns) {
         struct bucket share = set->all;
         __u32 zero = 0;
         __u64 *everyone = bpf_map_lookup_elem(&all_askers, &zero);
         if (!full && share.window_ns / 2 >= share.cost_ns) share.window_ns /= 2;
-        if (everyone && !spend(everyone, share, now)) return 0;
+        if (everyone && !spend(everyone, share, now)) return ALL_LIMITED;
     }
-    if (full) return 1;
+    if (full) return ADMITTED;
     __u64 first = now + (concern == CONCERN_TOLD ? told_bucket.cost_ns : set->asker.cost_ns);
     bpf_map_update_elem(&askers, &key, &first, BPF_ANY);
-    return 1;
+    return ADMITTED;
 }
 
 static __always_inline const struct limits *limits_now(void) {
@@ -190,8 +217,17 @@ static __always_inline const struct limits *limits_now(void) {
     return bpf_map_lookup_elem(&limits, &zero);
 }
 
+/* NULL where there is no table. */
 static __always_inline const struct table *table_of(const struct place *place) {
-    return bpf_map_lookup_elem(&tables, &place->slot);
+    __u32 slot = place->slot;
+    return bpf_map_lookup_elem(&tables, &slot) ? table_in(slot) : NULL;
+}
+
+/* The interface's seat; 0 if the kernel does not answer there. */
+static __always_inline __u64 seat_of(__u32 ifindex) {
+    __u32 key = ifindex % SEATS_MAX;
+    __u64 *seat = bpf_map_lookup_elem(&seats, &key);
+    return seat && *seat >> 32 == ifindex ? *seat : 0;
 }
 
 /* Whether a claim to the address is ours to contest: whoever lives in a proxied prefix may say so. */
@@ -227,7 +263,8 @@ static __always_inline int stray(const struct __sk_buff *skb) {
 static __always_inline int judge(const struct place *place, const struct head *head, enum concern concern) {
     if (concern == CONCERN_NONE) return refuse(FILTER_FOREIGN);
     const struct limits *set = limits_now();
-    if (set && (set->asker.cost_ns || set->all.cost_ns) && !admitted(head, concern, set, place))
+    if (set && (set->asker.cost_ns || set->all.cost_ns) &&
+        admit(mac_number(head->ethernet.source), concern, set, place->guarded) != ADMITTED)
         return refuse(FILTER_LIMITED);
     return pass();
 }
@@ -273,7 +310,7 @@ int guard(struct __sk_buff *skb) {
     if (!arp && (skb->protocol != bpf_htons(ETH_P_IPV6) ||
                  bpf_skb_load_bytes(skb, sizeof head.ethernet + 6, &next_header, 1) || next_header != IPPROTO_ICMP6))
         return GO_ON;
-    if (stray(skb)) return GO_ON;
+    if (stray(skb) || seat_of(ifindex)) return GO_ON; /* who answers in the kernel counts there */
     const struct limits *set = limits_now();
     if (!set || !set->asker.cost_ns) return GO_ON;
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
@@ -290,10 +327,12 @@ int guard(struct __sk_buff *skb) {
     }
     __u64 key = mac_number(head.ethernet.source) | (__u64)CONCERN_ASKED << 48;
     __u64 *full = bpf_map_lookup_elem(&askers, &key);
-    if (!full || is_member(&head) || spend(full, set->asker, bpf_ktime_get_ns())) {
+    if (!full || is_member(mac_number(head.ethernet.source)) || spend(full, set->asker, bpf_ktime_get_ns())) {
         count(GUARD_ADMITTED);
         return GO_ON;
     }
     count(GUARD_LIMITED);
     return TC_ACT_SHOT;
 }
+
+#include "answering.h"

@@ -34,15 +34,26 @@ cdef extern from "kernel.h" nogil:
         PART_FILTER_ARP
         PART_FILTER_ND
         PART_GUARD
+        PART_ANSWER_XDP
+        PART_ANSWER_TC
         PART_LINKS
         PART_TABLES
         PART_LIMITS
         PART_MEMBERS
         PART_COUNTERS
+        PART_SEATS
+        PART_IDENTITIES
+        PART_TERMS
+        PART_TALLIES
         PARTS
         LINKS_MAX
         SLOTS_MAX
         COUNTERS
+
+    ctypedef enum extent_t "enum extent":
+        EXTENT_FILTERS
+        EXTENT_GUARD
+        EXTENT_ANSWERS
 
     ctypedef struct complaint_t "struct complaint":
         char text[1]
@@ -61,7 +72,7 @@ cdef extern from "kernel.h" nogil:
 
     complaint_t *complaint_new() noexcept
     void complaint_free(complaint_t *complaint) noexcept
-    int load(int *fds, int with_guard, complaint_t *complaint) noexcept
+    int load(int *fds, extent_t extent, complaint_t *complaint) noexcept
     int words_map(const uint64_t *words, uint64_t count) noexcept
     int set_value(int map, const void *key, const void *value) noexcept
     int unset(int map, const void *key) noexcept
@@ -239,6 +250,7 @@ cdef class Filter:
 
     def __cinit__(self, *, limit=None):
         cdef int part, error
+        cdef extent_t extent
         for part in range(PARTS):
             self.fds[part] = -1
         self.lock = threading.RLock()
@@ -248,11 +260,11 @@ cdef class Filter:
         if complaint is NULL:
             raise MemoryError("no memory to load a filter")
         try:
-            with nogil:
-                error = load(self.fds, 1, complaint)
-            if error in (-EPERM, -EINVAL, -EOPNOTSUPP):
+            for extent in (EXTENT_ANSWERS, EXTENT_GUARD, EXTENT_FILTERS):
                 with nogil:
-                    error = load(self.fds, 0, complaint)
+                    error = load(self.fds, extent, complaint)
+                if error not in (-EPERM, -EINVAL, -EOPNOTSUPP):
+                    break
             if error:
                 raise failure(error, "load the eBPF socket filter (needs CAP_BPF)",
                               complaint.text.decode(errors="replace"))
@@ -297,6 +309,31 @@ cdef class Filter:
         with self.lock:
             self.opened()
             return self.fds[PART_GUARD]
+
+    def answer_program(self, xdp):
+        """The descriptor of the program that answers, for XDP or for tc, -1 if it could not be loaded."""
+        with self.lock:
+            self.opened()
+            return self.fds[PART_ANSWER_XDP if xdp else PART_ANSWER_TC]
+
+    def answer_map(self, name):
+        """The descriptor of a map of the programs that answer; the Filter closes it."""
+        with self.lock:
+            self.opened()
+            return self.fds[{"seats": PART_SEATS, "identities": PART_IDENTITIES, "terms": PART_TERMS,
+                             "tallies": PART_TALLIES}[name]]
+
+    def take(self, table):
+        """The slot where a table lies that one more seat is answered from. Raises OSError."""
+        with self.lock:
+            self.opened()
+            return self.slots.take(table)
+
+    def leave(self, table):
+        """One seat less is answered from the table."""
+        with self.lock:
+            if not self.closed:
+                self.slots.leave(table)
 
     def set_limit(self, limit):
         """Limit the questions that each MAC, and all together, may ask (None: no limit); guards follow."""

@@ -22,8 +22,8 @@ static uint64_t read_word(const uint64_t *word) {
     return *word;
 }
 
-#define __builtin_prefetch(at)   fetch_line(at)
-#define TABLE_WORD(table, index) read_word(&(table)->word[index])
+#define __builtin_prefetch(at)  fetch_line(at)
+#define TABLE_READ(record, nth) read_word(&(record)[nth])
 #include "answer.h"
 
 /* How many words of the table answer() reads that were not fetched before, the header's not counted. */

@@ -305,13 +305,14 @@ except OSError as error:
 else:
     filter.set_table(0, Table(own=Spans.parse("192.0.2.1")))
     told = {"guard": filter.guard_program() >= 0, "unfiltered": filter.statistics().unfiltered}
+    told["answers"] = all(filter.answer_program(xdp) >= 0 for xdp in (True, False))
     print(json.dumps(told))
 """
 
 
 @pytest.mark.parametrize(("names", "guard"), [("+bpf", False), ("+bpf,+net_raw", False), ("+bpf,+net_admin", True)])
 def test_loads_without_perfmon(names: str, *, guard: bool) -> None:
-    assert with_capabilities(names, LOAD) == {"guard": guard, "unfiltered": {}}
+    assert with_capabilities(names, LOAD) == {"guard": guard, "answers": guard, "unfiltered": {}}
 
 
 def test_says_why_it_cannot_load() -> None:
