@@ -259,7 +259,8 @@ class Path(Message, frozen=True):
 
 class AddPathStreamRequest(Message, frozen=True):
     table_type: Annotated[int, 1] = 0
-    paths: Annotated[tuple[Path, ...], 3] = ()
+    paths: Annotated[tuple[bytes, ...], 3] = ()
+    """Each a Path, written already."""
 
 
 class ListPathRequest(Message, frozen=True):

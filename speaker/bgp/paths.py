@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_network
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from speaker.bgp import messages
 from speaker.bgp.messages import Attribute, Path
+from speaker.bgp.protobuf import encode
 from speaker.bgp.routes import LARGE, TAG_ADMIN, Route, in_order, numbers
 
 if TYPE_CHECKING:
@@ -18,17 +21,35 @@ CHUNK = 250
 """So many paths go in one message; making it takes the event loop some milliseconds."""
 FAMILIES = {4: messages.Family(messages.IPV4, messages.UNICAST), 6: messages.Family(messages.IPV6, messages.UNICAST)}
 _ORIGIN = Attribute(origin=messages.OriginAttribute())
+_WITHDRAWN = encode(Path(pattrs=(_ORIGIN,), is_withdraw=True))
 _NEXT_HOP = Attribute(next_hop=messages.NextHopAttribute("0.0.0.0"))  # noqa: S104 (the session's local address)
 
 
-def path(prefix: Prefix, route: Route) -> Path:
-    """To announce it."""
-    family, nlri = _nlri(prefix)
+def announcement(prefix: Prefix, route: Route) -> bytes:
+    """The Path that announces it, written. Raises ValueError for what is no prefix."""
+    return _reach(prefix) + _attributes(route)
+
+
+def withdrawal(prefix: Prefix) -> bytes:
+    """The Path that withdraws it, written. Raises ValueError for what is no prefix."""
+    return _reach(prefix) + _WITHDRAWN
+
+
+def _reach(prefix: Prefix) -> bytes:
+    """What depends on the prefix alone: messages may be written in parts."""
+    network = ip_network(prefix)  # whatever is none must not reach the daemon
+    family = FAMILIES[network.version]
+    nlri = messages.NLRI(messages.IPAddressPrefix(network.prefixlen, str(network.network_address)))
+    if network.version == 4:
+        return encode(Path(nlri, (_NEXT_HOP,), family=family))
+    reach = Attribute(mp_reach=messages.MpReachNLRIAttribute(family, ("::",), (nlri,)))
+    return encode(Path(nlri, (reach,), family=family))
+
+
+@lru_cache(maxsize=1024)
+def _attributes(route: Route) -> bytes:
+    """What depends on the route alone."""
     attributes = [_ORIGIN]
-    if family.afi == messages.IPV4:
-        attributes.append(_NEXT_HOP)
-    else:
-        attributes.append(Attribute(mp_reach=messages.MpReachNLRIAttribute(family, ("::",), (nlri,))))
     if route.local_pref is not None:
         attributes.append(Attribute(local_pref=messages.LocalPrefAttribute(route.local_pref)))
     plain = [numbers(each) for each in route.communities if not each.startswith(LARGE)]
@@ -39,15 +60,7 @@ def path(prefix: Prefix, route: Route) -> Path:
     large += [numbers(each) for each in route.communities if each.startswith(LARGE)]  # type: ignore[misc]
     written = tuple(messages.LargeCommunity(*each) for each in large)
     attributes.append(Attribute(large_communities=messages.LargeCommunitiesAttribute(written)))
-    return Path(nlri, tuple(attributes), family=family)
-
-
-def withdrawal(prefix: Prefix) -> Path:
-    """To withdraw it."""
-    family, nlri = _nlri(prefix)
-    return Path(nlri, (_ORIGIN, _NEXT_HOP) if family.afi == messages.IPV4 else (
-        _ORIGIN, Attribute(mp_reach=messages.MpReachNLRIAttribute(family, ("::",), (nlri,))),
-    ), is_withdraw=True, family=family)  # fmt: skip
+    return encode(Path(pattrs=tuple(attributes)))
 
 
 def read(destination: messages.Destination) -> tuple[Prefix, Route] | None:
@@ -78,19 +91,8 @@ def _route(found: Path) -> Route:
     return Route(tuple(tags), local_pref, in_order([*plain, *others]))
 
 
-def requests(paths: Iterable[Path]) -> Iterator[messages.AddPathStreamRequest]:
+def requests(paths: Iterable[bytes]) -> Iterator[messages.AddPathStreamRequest]:
     """Paths as the daemon takes them in."""
-    chunk: list[Path] = []
-    for each in paths:
-        chunk.append(each)
-        if len(chunk) == CHUNK:
-            yield messages.AddPathStreamRequest(messages.GLOBAL_TABLE, tuple(chunk))
-            chunk = []
-    if chunk:
-        yield messages.AddPathStreamRequest(messages.GLOBAL_TABLE, tuple(chunk))
-
-
-def _nlri(prefix: Prefix) -> tuple[messages.Family, messages.NLRI]:
-    network = ip_network(prefix)  # whatever is none must not reach the daemon
-    nlri = messages.NLRI(messages.IPAddressPrefix(network.prefixlen, str(network.network_address)))
-    return FAMILIES[network.version], nlri
+    rest = iter(paths)
+    while chunk := tuple(islice(rest, CHUNK)):
+        yield messages.AddPathStreamRequest(messages.GLOBAL_TABLE, chunk)

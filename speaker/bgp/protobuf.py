@@ -15,7 +15,7 @@ https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Message(msgspec.Struct, frozen=True):
 M = TypeVar("M", bound=Message)
 
 
-class _Field(msgspec.Struct, frozen=True):
+class _Field(NamedTuple):
     name: str
     number: int
     kind: type[Any]
@@ -52,9 +52,9 @@ def encode(message: Message) -> bytes:
     return bytes(out)
 
 
-def decode(kind: type[M], data: bytes | memoryview) -> M:
+def decode(kind: type[M], data: bytes) -> M:
     """Read a message of this kind. Raises ValueError if it is none."""
-    return _read(kind, memoryview(data), 0)
+    return _read(kind, data, 0, len(data), 0)
 
 
 def _write(message: Message, out: bytearray) -> None:
@@ -142,65 +142,79 @@ def _by_number(kind: type[Message]) -> dict[int, _Field]:
     return {field.number: field for field in _fields(kind)}
 
 
-def _read(kind: type[M], data: memoryview, depth: int) -> M:
+def _read(kind: type[M], data: bytes, at: int, end: int, depth: int) -> M:
+    """The message between two places."""
     if depth > _DEPTH_AT_MOST:
         raise ValueError(f"expected at most {_DEPTH_AT_MOST} messages in each other")
-    fields, values, at = _by_number(kind), dict[str, Any](), 0
-    while at < len(data):
-        key, at = _read_varint(data, at)
-        content, at = _read_content(data, at, key & 7)
-        field = fields.get(key >> 3)
+    fields, values = _by_number(kind), dict[str, Any]()
+    while at < end:
+        key, at = _read_varint(data, at, end)
+        wire, field = key & 7, fields.get(key >> 3)
+        if wire == VARINT:
+            number, at = _read_varint(data, at, end)
+            if field is not None:
+                _take(field, values, _number(field, number))
+            continue
+        if wire == LENGTH:
+            length, at = _read_varint(data, at, end)
+        elif wire in (FIXED64, FIXED32):
+            length, field = 8 if wire == FIXED64 else 4, None
+        else:
+            raise ValueError(f"expected a wire type of protocol buffers, not {wire}")
+        if at + length > end:
+            raise ValueError(f"expected {length} bytes, not {end - at}")
         if field is not None:
-            _take(field, key & 7, content, values, depth)
+            _take(field, values, _content(field, data, at, at + length, depth))
+        at += length
     return kind(**values)
 
 
-def _take(field: _Field, wire: int, content: int | memoryview, values: dict[str, Any], depth: int) -> None:
-    many: tuple[Any, ...]
-    if isinstance(content, int):
-        if field.kind not in (int, bool) or wire != VARINT:
-            raise ValueError(f"expected {field.kind.__name__} as {field.name}, not a number")
-        number = content - _WRAP if content >= _WRAP >> 1 else content
-        many = (bool(number) if field.kind is bool else number,)
-    elif issubclass(field.kind, Message):
-        many = (_read(field.kind, content, depth + 1),)
-    elif field.kind in (str, bytes):
-        many = (str(content, "utf-8") if field.kind is str else bytes(content),)
-    elif field.repeated:
-        many = tuple(_packed(content))
+def _take(field: _Field, values: dict[str, Any], value: Any) -> None:
+    if not field.repeated:
+        values[field.name] = value
+    elif field.kind is int:
+        values[field.name] = (*values.get(field.name, ()), *value)
     else:
-        raise ValueError(f"expected a number as {field.name}, not {len(content)} bytes")
-    values[field.name] = (*values.get(field.name, ()), *many) if field.repeated else many[0]
+        values[field.name] = (*values.get(field.name, ()), value)
 
 
-def _packed(content: memoryview) -> list[int]:
-    numbers, at = [], 0
-    while at < len(content):
-        number, at = _read_varint(content, at)
-        numbers.append(number - _WRAP if number >= _WRAP >> 1 else number)
+def _number(field: _Field, number: int) -> Any:
+    if field.kind is bool:
+        return bool(number)
+    if field.kind is not int:
+        raise ValueError(f"expected {field.kind.__name__} as {field.name}, not a number")
+    return (_signed(number),) if field.repeated else _signed(number)
+
+
+def _content(field: _Field, data: bytes, at: int, end: int, depth: int) -> Any:
+    kind = field.kind
+    if kind is str:
+        return data[at:end].decode()
+    if kind is bytes:
+        return data[at:end]
+    if issubclass(kind, Message):
+        return _read(kind, data, at, end, depth + 1)
+    if not field.repeated:
+        raise ValueError(f"expected a number as {field.name}, not {end - at} bytes")
+    numbers = []
+    while at < end:
+        number, at = _read_varint(data, at, end)
+        numbers.append(_signed(number))
     return numbers
 
 
-def _read_content(data: memoryview, at: int, wire: int) -> tuple[int | memoryview, int]:
-    if wire == VARINT:
-        return _read_varint(data, at)
-    if wire == LENGTH:
-        length, at = _read_varint(data, at)
-    elif wire in (FIXED64, FIXED32):
-        length = 8 if wire == FIXED64 else 4
-    else:
-        raise ValueError(f"expected a wire type of protocol buffers, not {wire}")
-    if at + length > len(data):
-        raise ValueError(f"expected {length} bytes, not {len(data) - at}")
-    return data[at : at + length], at + length
+def _signed(number: int) -> int:
+    return number - _WRAP if number >= _WRAP >> 1 else number
 
 
-def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    if at < end and data[at] < 0x80:
+        return data[at], at + 1
     value = shift = 0
-    for at in range(at, min(at + 10, len(data))):  # noqa: PLR1704, B020 (it goes on from here)
-        byte = data[at]
+    for place in range(at, min(at + 10, end)):
+        byte = data[place]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & _WRAP - 1, at + 1
+            return value % _WRAP, place + 1
         shift += 7
     raise ValueError("expected the end of a number")

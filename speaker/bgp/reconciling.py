@@ -132,10 +132,10 @@ class Reconciliation:
         if not new and not gone:
             return
 
-        def changes() -> Iterator[messages.Path]:
+        def changes() -> Iterator[bytes]:
             yield from map(paths.withdrawal, gone)
             for prefix, route in new:
-                yield paths.path(prefix, route)
+                yield paths.announcement(prefix, route)
 
         deadline_s = FEED_DEADLINE_S + (len(new) + len(gone)) / FEED_AT_LEAST_PER_S
         await self._connection.feed("AddPathStream", paths.requests(changes()), deadline_s=deadline_s)

@@ -176,7 +176,7 @@ class Router:
         from speaker.bgp import paths
         from speaker.bgp.routes import Route
 
-        feed = paths.requests(paths.path(prefix, Route((0,))) for prefix in prefixes)
+        feed = paths.requests(paths.announcement(prefix, Route((0,))) for prefix in prefixes)
         self.do(self.connection.feed("AddPathStream", feed, deadline_s=60))
 
     def close(self) -> None:

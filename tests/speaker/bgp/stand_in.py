@@ -50,7 +50,7 @@ class StandIn:
             self._count(rpc)
             assert isinstance(request, messages.AddPathStreamRequest)
             for path in request.paths:
-                self._add_path(decode(messages.Path, encode(path)))
+                self._add_path(decode(messages.Path, path))
 
     async def each(
         self, rpc: str, request: Message, kind: type[M], *, deadline_s: float | None = 30.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speaker.bgp import messages, paths
-from speaker.bgp.protobuf import decode, encode
+from speaker.bgp.protobuf import decode
 from speaker.bgp.routes import LARGE, TAG_ADMIN, Planner, Target, cidr, in_order, numbers
 from speaker.bgp.wish import Attributes
 
@@ -132,11 +132,12 @@ def test_another_address_of_a_peer_or_of_ours_makes_another_statement() -> None:
 @given(ROUTES)
 def test_a_path_is_read_as_it_was_written(routes: dict[str, dict[str, Attributes]]) -> None:
     for prefix, route in Planner(TARGETS).plan(routes).routes.items():
-        path = decode(messages.Path, encode(paths.path(prefix, route)))
+        path = decode(messages.Path, paths.announcement(prefix, route))
         stranger = msgspec.structs.replace(path, pattrs=())
         assert paths.read(messages.Destination(prefix, (stranger, path))) == (prefix, route)
         assert paths.read(messages.Destination(prefix, (stranger,))) is None
-        assert paths.withdrawal(prefix).is_withdraw
+        gone = decode(messages.Path, paths.withdrawal(prefix))
+        assert (gone.is_withdraw, gone.nlri, gone.family) == (True, path.nlri, path.family)
 
 
 def test_paths_go_in_chunks() -> None:
@@ -144,7 +145,7 @@ def test_paths_go_in_chunks() -> None:
     assert route is not None
 
     def sizes(count: int) -> list[int]:
-        several = (paths.path(PREFIXES[0], route) for _ in range(count))
+        several = (paths.announcement(PREFIXES[0], route) for _ in range(count))
         return [len(request.paths) for request in paths.requests(several)]
 
     assert sizes(0) == []
@@ -157,7 +158,7 @@ def test_what_is_no_prefix_never_reaches_the_daemon(bad: str) -> None:
     route = Planner(TARGETS).route({"a": Attributes()})
     assert route is not None
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
-        paths.path(bad, route)
+        paths.announcement(bad, route)
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
         paths.withdrawal(bad)
 
