@@ -17,7 +17,7 @@ import importlib
 import time
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from arpfast.interfaces import Snapshot
+    from cluster.config import BFDProfile
     from cluster.watch import Log
     from speaker.bgp.places import Place
     from speaker.bgp.reconciling import Connection
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 3.0
 LOOK_AGAIN_S = 1.0
-"""While a router is looked for."""
+"""While a router is looked for, or BFD is to begin."""
 AGAIN_AT_MOST_S = 1.0
 AT_ONCE = 500
 """So many prefixes are worked out before others get their turn."""
@@ -67,6 +68,26 @@ class BgpStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Paths that the daemon was given, and told to withdraw."""
 
 
+class _Asked(NamedTuple):
+    """What the daemon was asked for last."""
+
+    wish: Wish
+    draining: bool
+    places: Mapping[str, Place]
+    with_bfd: set[str]
+
+    def same(self, other: _Asked) -> bool:
+        return self.wish is other.wish and self[1:] == other[1:]
+
+    @property
+    def pending(self) -> bool:
+        """Whether time alone may bring more."""
+        neighbours = self.wish.neighbours
+        return len(self.places) < len(neighbours) or len(self.with_bfd) < sum(
+            each.bfd is not None for each in neighbours.values()
+        )
+
+
 class Bgp:
     """Announces what is wanted to the peers that are wanted."""
 
@@ -86,7 +107,7 @@ class Bgp:
         self._listen_port = listen_port
         self._mark = Path(f"{socket}.spoken")
         self._wish: Wish | None = None
-        self._applied: tuple[Wish, bool, Mapping[str, Place]] | None = None
+        self._asked: _Asked | None = None
         self._snapshot: Snapshot = {}
         self._finder = Finder()
         self._planner = Planner({})
@@ -186,16 +207,15 @@ class Bgp:
         await self._begin(connection)
         daemon = Reconciliation(connection)
         await daemon.read()
-        self._applied, self._connected = None, True
+        self._asked, self._connected = None, True
+        await self._look(connection, daemon)
         watching = asyncio.create_task(self._following.listen(connection))
         try:
             while self._leaving is None:
                 self._wake.clear()
                 began_s = time.monotonic()
                 await self._reconcile(daemon)
-                neighbours = (self._wish or Wish()).neighbours
-                known = await self._following.look(connection, daemon, neighbours)
-                self._show(known, TOO_OLD if self._following.old else "")
+                await self._look(connection, daemon)
                 backoff.well()
                 if watching.done():
                     watching.result()
@@ -206,10 +226,13 @@ class Bgp:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
+    async def _look(self, connection: Connection, daemon: Reconciliation) -> None:
+        known = await self._following.look(connection, daemon, (self._wish or Wish()).neighbours)
+        self._show(known, TOO_OLD if self._following.old else "")
+
     async def _sleep(self) -> None:
-        lost = self._applied is not None and len(self._applied[2]) < len(self._applied[0].neighbours)
         try:
-            async with asyncio.timeout(LOOK_AGAIN_S if lost else HEARTBEAT_S):
+            async with asyncio.timeout(LOOK_AGAIN_S if self._asked is None or self._asked.pending else HEARTBEAT_S):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -245,35 +268,42 @@ class Bgp:
         self._log.info("BGP started", asn=asn, router_id=identity)
 
     async def _reconcile(self, daemon: Reconciliation) -> None:
-        wish, draining = self._wish or Wish(), self._draining
-        now_s = time.monotonic()
+        wish, now_s = self._wish or Wish(), time.monotonic()
         there = {name: locate(each.peer, self._snapshot, self._finder, now_s) for name, each in wish.neighbours.items()}
         places = {name: place for name, place in there.items() if place is not None}
-        if self._applied is not None and not daemon.refused:
-            before, *rest = self._applied
-            if before is wish and rest == [draining, places]:
-                self._settle(wish)
-                return
-        targets = {name: place.target for name, place in places.items()}
-        if targets != self._planner.targets or draining != self._planner.draining:
-            self._planner = Planner(targets, draining=draining)
-        for number, told in enumerate(wish.routes.values()):
+        with_bfd = {name for name in places if self._wants_bfd(name, wish.neighbours[name].bfd, daemon)}
+        asked = _Asked(wish, self._draining, places, with_bfd)
+        if self._asked is None or daemon.refused or not self._asked.same(asked):
+            await self._apply(daemon, asked)
+            self._asked = asked
+        if self._wish is wish and not self._wake.is_set():
+            self._settled.set()
+
+    def _wants_bfd(self, name: str, profile: BFDProfile | None, daemon: Reconciliation) -> bool:
+        """What has begun goes on: a peer that hears nothing more takes us for dead."""
+        if profile is None:
+            return False
+        known = daemon.peers.get(name)
+        return (known is not None and known.soft[1]) or self._following.wants_bfd(name, profile)
+
+    async def _apply(self, daemon: Reconciliation, asked: _Asked) -> None:
+        targets = {name: place.target for name, place in asked.places.items()}
+        if targets != self._planner.targets or asked.draining != self._planner.draining:
+            self._planner = Planner(targets, draining=asked.draining)
+        for number, told in enumerate(asked.wish.routes.values()):
             self._planner.route(told)
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-        wanted = {name: peers.write(wish.neighbours[name], place.address) for name, place in places.items()}
+        wanted = {
+            name: peers.write(asked.wish.neighbours[name], place.address, bfd=name in asked.with_bfd)
+            for name, place in asked.places.items()
+        }
         announced, withdrawn = daemon.announced, daemon.withdrawn
-        await daemon.apply(self._planner.plan(wish.routes), wanted)
+        await daemon.apply(self._planner.plan(asked.wish.routes), wanted)
         self._counts["reconciles"] += 1
         self._counts["announced"] += daemon.announced - announced
         self._counts["withdrawn"] += daemon.withdrawn - withdrawn
         self._routes = len(daemon.routes)
-        self._applied = wish, draining, places
-        self._settle(wish)
-
-    def _settle(self, wish: Wish) -> None:
-        if self._wish is wish and not self._wake.is_set():
-            self._settled.set()
 
     async def _go(self, connection: Connection, daemon: Reconciliation) -> None:
         """Leave the daemon as it is to be while we are away."""

@@ -19,7 +19,7 @@ from speaker.bgp.wish import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from cluster.config import Peer
+    from cluster.config import BFDProfile, Peer
     from speaker.bgp.reconciling import Connection, Reconciliation
     from speaker.bgp.routes import Route, Rule
     from speaker.bgp.wish import Neighbour
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 BARRED_S = 60.0
 """A peer of the wrong AS is asked again after so long."""
 REASONS_AT_MOST = 1000
+BFD_AFTER_S, BFD_ANYWAY_AFTER_S = 2.0, 10.0
+"""Of which a second is what the daemon cuts off from the moment that a session came up."""
+BFD_SOON_MS = 1000
 
 
 class Following:
@@ -41,6 +44,7 @@ class Following:
         """Why the session at an address has ended."""
         self._barred: dict[str, tuple[float, str]] = {}
         self._sent: dict[str, int] = {}
+        self._down_since: dict[str, float] = {}
         self.old = False
         """The daemon is older than 4.6: it knows no BFD."""
 
@@ -78,8 +82,27 @@ class Following:
             known[name] = msgspec.structs.replace(after, address=address, announced=counted[name] if up else 0, why=why)
         self.known = known
         self._why.clear()
+        self._down_since = {
+            name: self._down_since.get(name, time.monotonic())
+            for name, each in known.items()
+            if each.state != "established"
+        }
         self._sent = {name: count for name, count in self._sent.items() if name in known}
         return known
+
+    def wants_bfd(self, name: str, profile: BFDProfile) -> bool:
+        """Whether it is time for BFD with a peer. A session that has just come up is left alone for a moment: FRR
+        begins its BFD anew then, and says that it goes down before, which GoBGP takes for a failure. Not so where a
+        peer may still have to find out that an earlier daemon of ours is gone; and one that insists on BFD before
+        anything else gets it after a while.
+        """
+        session = self.known.get(name)
+        if session is None:
+            return peers.detection_ms(profile) > BFD_SOON_MS
+        if session.state == "established":
+            return time.time() - session.since_unix_s >= BFD_AFTER_S
+        waited_s = time.monotonic() - self._down_since.get(name, time.monotonic())
+        return peers.detection_ms(profile) > BFD_SOON_MS or waited_s >= BFD_ANYWAY_AFTER_S
 
     def _sent_since(self, name: str, peer: messages.Peer) -> int:
         before, now = self._sent.get(name, 0), sessions.sent(peer)

@@ -1,7 +1,8 @@
 """A peer, as the daemon's API writes it. Pure.
 
 What the daemon has of a peer is not compared field by field, for it fills in much of its own: a digest of what was
-asked for stands in the peer's description, behind its name. What has another digest is removed and made anew.
+asked for stands in the peer's description, behind its name. What has another digest is removed and made anew. What can
+be changed without that, how often a connection is tried and that BFD begins, is no part of the digest, and is compared.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Known(NamedTuple):
     name: str
     digest: str
     address: str
+    soft: tuple[int, bool] = (0, False)
+    """What can be changed while the session stays: how often a connection is tried, and whether there is BFD."""
 
 
 def local_asn(peer: Peer) -> int:
@@ -56,12 +59,13 @@ def families(peer: Peer) -> tuple[int, ...]:
     return (messages.IPV6,) if ":" in peer.address else (messages.IPV4,)
 
 
-def write(neighbour: Neighbour, address: str) -> messages.Peer:
-    """To make it; `address` with a zone where it needs one."""
+def write(neighbour: Neighbour, address: str, *, bfd: bool = True) -> messages.Peer:
+    """To make it, or to change it softly; `address` with a zone where it needs one, `bfd`: now, if it is wanted."""
     peer = neighbour.peer
     hold_s = HOLD_TIME_S if peer.hold_time_s is None else peer.hold_time_s
     keepalive_s = max(1, hold_s // 3 if peer.keepalive_time_s is None else peer.keepalive_time_s)
     graceful = messages.MpGracefulRestart(messages.MpGracefulRestartConfig(peer.graceful_restart))
+    timers = messages.TimersConfig(0, hold_s, keepalive_s, IDLE_AFTER_RESET_S)
     conf = messages.PeerConf(
         auth_password=peer.password.text if peer.password is not None else "",
         local_asn=local_asn(peer),
@@ -71,9 +75,7 @@ def write(neighbour: Neighbour, address: str) -> messages.Peer:
     written = messages.Peer(
         conf=conf,
         ebgp_multihop=messages.EbgpMultihop(enabled=True, multihop_ttl=MULTIHOP_TTL) if peer.ebgp_multi_hop else None,
-        timers=messages.Timers(
-            messages.TimersConfig(peer.connect_time_s or CONNECT_RETRY_S, hold_s, keepalive_s, IDLE_AFTER_RESET_S)
-        ),
+        timers=messages.Timers(timers),
         transport=messages.Transport(peer.source_address, peer.port),
         graceful_restart=messages.GracefulRestart(enabled=True, restart_time=RESTART_TIME_S)
         if peer.graceful_restart
@@ -85,7 +87,13 @@ def write(neighbour: Neighbour, address: str) -> messages.Peer:
         bfd=None if neighbour.bfd is None else _bfd(neighbour.bfd),
     )
     described = f"{MARK} {peer.name} {sha256(encode(written)).hexdigest()[:32]}"
-    return msgspec.structs.replace(written, conf=msgspec.structs.replace(conf, description=described))
+    connect_s = peer.connect_time_s or CONNECT_RETRY_S
+    return msgspec.structs.replace(
+        written,
+        conf=msgspec.structs.replace(conf, description=described),
+        timers=messages.Timers(msgspec.structs.replace(timers, connect_retry=connect_s)),
+        bfd=written.bfd if bfd else None,
+    )
 
 
 def known(peer: messages.Peer) -> Known:
@@ -95,8 +103,19 @@ def known(peer: messages.Peer) -> Known:
     address = state.neighbor_address or conf.neighbor_address
     match conf.description.split(" "):
         case [mark, name, digest] if mark == MARK:
-            return Known(name, digest, address)
+            return Known(name, digest, address, _soft(peer))
     return Known("", "", address)
+
+
+def _soft(peer: messages.Peer) -> tuple[int, bool]:
+    timers = peer.timers.config if peer.timers is not None else None
+    connect_s = 0 if timers is None else timers.connect_retry
+    return connect_s, peer.bfd is not None and peer.bfd.enabled
+
+
+def detection_ms(profile: BFDProfile) -> int:
+    """After so long a peer notices that we are silent, unless it is slower itself."""
+    return (profile.transmit_interval_ms or BFD_INTERVAL_MS) * (profile.detect_multiplier or BFD_MULTIPLIER)
 
 
 def _bfd(profile: BFDProfile) -> messages.BfdPeerConfig:

@@ -155,7 +155,9 @@ class Reconciliation:
         self._strangers = []
         for name, peer in wanted.items():
             if name not in self.peers:
-                await self._add(name, peer)
+                await self._make("AddPeer", name, peer)
+            elif self.peers[name].soft != peers.known(peer).soft:
+                await self._make("UpdatePeer", name, peer)
 
     async def _delete(self, address: str) -> None:
         try:
@@ -164,9 +166,9 @@ class Reconciliation:
             if error.lost:
                 raise
 
-    async def _add(self, name: str, peer: messages.Peer) -> None:
+    async def _make(self, rpc: str, name: str, peer: messages.Peer) -> None:
         try:
-            await self._connection.tell("AddPeer", messages.AddPeerRequest(peer))
+            await self._connection.tell(rpc, messages.AddPeerRequest(peer))  # UpdatePeer's has the same shape
         except DaemonError as error:
             if error.lost:
                 raise

@@ -123,7 +123,7 @@ class Router:
 
     def accept(
         self, address: str, asn: int = OUR_ASN, *, password: str = "", graceful: bool = False, both: bool = False,
-        bfd_ms: int = 0, hold_s: int = 9,
+        bfd_ms: int = 0, hold_s: int = 30,
     ) -> None:  # fmt: skip
         """Speak with a neighbour, from now on."""
         afis = (1, 2) if both else (2,) if ":" in address else (1,)
@@ -315,7 +315,7 @@ class Stage:
 
 def peer(name: str, router: Router, *, v6: bool = False, password: str = "", **fields: Any) -> Peer:
     """Our side of a session with it."""
-    fields = {"my_asn": OUR_ASN, "asn": router.asn, "hold_time_s": 9, "connect_time_s": 1, **fields}
+    fields = {"my_asn": OUR_ASN, "asn": router.asn, "hold_time_s": 30, "connect_time_s": 1, **fields}
     if "interface" not in fields:
         fields["address"] = router.address6 if v6 else router.address
     return Peer(name=name, nodes=frozenset({"node"}), password=Password(password) if password else None, **fields)

@@ -202,6 +202,10 @@ def test_silence_is_noticed_by_bfd(stage: Stage) -> None:
     stage.wait_up("tor")
     wait_until(lambda: stage.session("tor").bfd == "up", what="BFD")
     assert router.table().keys() == {ONE}
+    # How often a connection is tried is changed without the session.
+    stage.want([peer("tor", router, hold_time_s=90, bfd_profile="quick", connect_time_s=2)], {ONE: told("tor")}, quick)
+    stage.settled()
+    assert (stage.session("tor").flaps, router.peer(stage.address).flops) == (0, 0)
     router.link.down()
     wait_until(lambda: stage.session("tor").state != "established", what="the session to end")
     wait_until(lambda: not router.table(), what="the route to be dropped")

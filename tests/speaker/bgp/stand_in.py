@@ -100,6 +100,13 @@ class StandIn:
             raise DaemonError("AddPeer", "UNKNOWN", "no", lost=False)
         self.peers[address] = request.peer
 
+    def UpdatePeer(self, request: messages.AddPeerRequest) -> None:  # noqa: N802
+        assert request.peer is not None
+        assert request.peer.conf is not None
+        before = self.peers[request.peer.conf.neighbor_address]
+        assert before.conf == request.peer.conf, "or else the session ends"
+        self.peers[request.peer.conf.neighbor_address] = request.peer
+
     def DeletePeer(self, request: messages.PeerRequest) -> None:  # noqa: N802
         del self.peers[request.address]
 

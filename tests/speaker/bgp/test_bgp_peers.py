@@ -84,7 +84,7 @@ def test_a_dynamic_number_is_ours_or_any(fields: dict[str, Any], expected: int) 
 CHANGES: list[dict[str, Any]] = [
     {"my_asn": 64514}, {"asn": 64514}, {"asn": 0, "dynamic_asn": "external"}, {"local_asn": 64515},
     {"address": "192.0.2.2"}, {"source_address": "192.0.2.9"}, {"port": 180}, {"hold_time_s": 9},
-    {"keepalive_time_s": 1, "hold_time_s": 90}, {"connect_time_s": 9}, {"password": Password("one")},
+    {"keepalive_time_s": 1, "hold_time_s": 90}, {"password": Password("one")},
     {"password": Password("two")}, {"graceful_restart": True}, {"ebgp_multi_hop": True}, {"dual_stack": True},
 ]  # fmt: skip
 
@@ -94,7 +94,15 @@ def test_what_makes_another_session_has_another_digest_and_nothing_else_has() ->
     assert len(set(digests)) == len(digests)
     same = peer(nodes=frozenset({"n1", "n2"}), router_id="192.0.2.7", bfd_profile="none")
     assert peers.known(written(same)) == peers.known(written(peer()))
-    assert peers.known(written(peer(), QUICK)).digest not in digests
+    soft = written(peer(connect_time_s=9))
+    assert peers.known(soft).digest == digests[0]
+    assert peers.known(soft).soft != peers.known(written(peer())).soft
+    with_bfd = peers.known(written(peer(), QUICK))
+    assert with_bfd.digest not in digests
+    assert with_bfd.digest != peers.known(written(peer(), PROFILES["far"])).digest
+    late = peers.known(peers.write(Neighbour(peer(), QUICK), "192.0.2.1", bfd=False))
+    assert (late.digest, late.soft) == (with_bfd.digest, peers.known(written(peer())).soft)
+    assert late.soft != with_bfd.soft
 
 
 def test_ours_are_known_again_and_strangers_are_not() -> None:
@@ -104,7 +112,7 @@ def test_ours_are_known_again_and_strangers_are_not() -> None:
     assert ours.conf is not None
     for described in ("", "tor", "arpfast tor", "arpfast tor x y", "somebody tor 1234"):
         conf = msgspec.structs.replace(ours.conf, description=described)
-        assert peers.known(msgspec.structs.replace(ours, conf=conf)) == ("", "", "192.0.2.1")
+        assert peers.known(msgspec.structs.replace(ours, conf=conf)) == peers.Known("", "", "192.0.2.1")
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
