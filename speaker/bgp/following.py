@@ -79,7 +79,15 @@ class Following:
             after = sessions.follow(before, peer, why, now_s)
             up = after.state == "established"
             why = after.why or ("" if up else _waiting(neighbour.peer, address))
-            known[name] = msgspec.structs.replace(after, address=address, announced=counted[name] if up else 0, why=why)
+            known[name] = msgspec.structs.replace(
+                after,
+                address=address,
+                announced=counted[name] if up else 0,
+                why=why,
+                bfd="down" if neighbour.bfd is not None and after.bfd == "none" else after.bfd,
+                updates=before.updates + self._sent_since(name, peer),
+            )
+            self.old |= peer.state is not None and peer.state.bfd_state is None
         self.known = known
         self._why.clear()
         self._down_since = {

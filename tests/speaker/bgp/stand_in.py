@@ -107,6 +107,12 @@ class StandIn:
         assert before.conf == request.peer.conf, "or else the session ends"
         self.peers[request.peer.conf.neighbor_address] = request.peer
 
+    def EnablePeer(self, request: messages.PeerRequest) -> None:  # noqa: N802
+        assert request.address in self.peers
+
+    def DisablePeer(self, request: messages.DisablePeerRequest) -> None:  # noqa: N802
+        assert request.address in self.peers
+
     def DeletePeer(self, request: messages.PeerRequest) -> None:  # noqa: N802
         del self.peers[request.address]
 
