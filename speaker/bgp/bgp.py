@@ -120,6 +120,7 @@ class Bgp:
         self._trouble = ""
         self._shown: Mapping[str, Session] = MappingProxyType({})
         self._connected = False
+        self._router_id = ""
         self._routes = 0
         self._counts = dict.fromkeys(("reconciles", "failures", "daemon_starts", "announced", "withdrawn"), 0)
 
@@ -204,7 +205,10 @@ class Bgp:
 
     async def _serve(self, connection: Connection, backoff: Backoff) -> None:
         """Keep one daemon in line, until it fails. Raises DaemonError."""
-        await self._begin(connection)
+        if not await self._begin(connection):
+            backoff.well()
+            await self._sleep()
+            return
         daemon = Reconciliation(connection)
         await daemon.read()
         self._asked, self._connected = None, True
@@ -214,6 +218,7 @@ class Bgp:
             while self._leaving is None:
                 self._wake.clear()
                 began_s = time.monotonic()
+                await self._check_identity(connection)
                 await self._reconcile(daemon)
                 await self._look(connection, daemon)
                 backoff.well()
@@ -237,35 +242,40 @@ class Bgp:
         except TimeoutError:
             pass
 
-    async def _begin(self, connection: Connection) -> None:
-        """Start BGP in a daemon that has just come up."""
-        assert self._wish is not None or self._leaving is not None
-        wish = self._wish or Wish()
+    async def _begin(self, connection: Connection) -> bool:
+        """Start BGP in a daemon that has just come up; whether there is any use for it."""
         try:
             there = await connection.ask("GetBgp", messages.Empty(), messages.GetBgpResponse)
         except DaemonError as error:
             if error.unknown:
                 raise error.instead(TOO_OLD) from None
             raise
-        configured = {each.peer.router_id for each in wish.neighbours.values()} - {""}
         if there.global_ is not None and there.global_.asn:
-            if configured and there.global_.router_id not in configured:
-                self._log.info(
-                    "the BGP daemon has to start anew for another router ID", **{"from": there.global_.router_id}
-                )
-                await connection.tell("StopBgp", messages.StopBgpRequest(allow_graceful_restart=True))
-                raise DaemonError("StopBgp", "", "waiting for the daemon to be started anew", lost=True)
-            return
-        asn = min((each.peer.my_asn for each in wish.neighbours.values()), default=65535)
-        identity = router_id(self._node, wish.neighbours, self._snapshot)
+            self._router_id = there.global_.router_id
+            return True
+        neighbours = (self._wish or Wish()).neighbours
+        if not neighbours:
+            self._trouble = ""
+            return False
         try:
             self._mark.touch()
         except OSError as error:
             self._log.warning("cannot leave a mark beside the BGP daemon's socket", error=str(error))
-        started = messages.Global(asn, identity, self._listen_port)
+        asn = min(each.peer.my_asn for each in neighbours.values())
+        self._router_id = router_id(self._node, neighbours, self._snapshot)
+        started = messages.Global(asn, self._router_id, self._listen_port)
         await connection.tell("StartBgp", messages.StartBgpRequest(started))
         self._counts["daemon_starts"] += 1
-        self._log.info("BGP started", asn=asn, router_id=identity)
+        self._log.info("BGP started", asn=asn, router_id=self._router_id)
+        return True
+
+    async def _check_identity(self, connection: Connection) -> None:
+        """A daemon has one router ID for its whole life; DaemonError, if it is over with that."""
+        wanted = {each.peer.router_id for each in (self._wish or Wish()).neighbours.values()} - {""}
+        if wanted and self._router_id not in wanted:
+            self._log.info("the BGP daemon has to start anew for another router ID", wanted=", ".join(sorted(wanted)))
+            await connection.tell("StopBgp", messages.StopBgpRequest(allow_graceful_restart=True))
+            raise DaemonError("StopBgp", "", "expected the daemon to be started anew, for another router ID", lost=True)
 
     async def _reconcile(self, daemon: Reconciliation) -> None:
         wish, now_s = self._wish or Wish(), time.monotonic()

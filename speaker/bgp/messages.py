@@ -66,6 +66,10 @@ class PeerConf(Message, frozen=True):
     neighbor_address: Annotated[str, 4] = ""
     peer_asn: Annotated[int, 5] = 0
 
+    def __repr__(self) -> str:
+        """The daemon tells the password to whoever asks; we do not."""
+        return f"PeerConf({self.description!r}, {self.neighbor_address!r}, {self.local_asn}, {self.peer_asn})"
+
 
 class EbgpMultihop(Message, frozen=True):
     enabled: Annotated[bool, 1] = False

@@ -74,6 +74,7 @@ class State(Message, frozen=True):
     messages: Annotated[Counts | None, 4] = None
     neighbor_address: Annotated[str, 5] = ""
     flops: Annotated[int, 17] = 0
+    router_id: Annotated[str, 20] = ""
 
 
 class HeardPeer(Message, frozen=True):

@@ -213,3 +213,43 @@ def test_silence_is_noticed_by_bfd(stage: Stage) -> None:
     stage.wait_up("tor")
     wait_until(lambda: router.table().keys() == {ONE}, what="the route")
     assert stage.session("tor").flaps == 1
+
+
+def test_another_router_id_takes_another_daemon_and_no_route(stage: Stage) -> None:
+    router = stage.router()
+    router.accept(stage.address, graceful=True)
+    tor = peer("tor", router, graceful_restart=True)
+    stage.want([tor], {ONE: told("tor")})
+    stage.wait_up("tor")
+    wait_until(lambda: router.table().keys() == {ONE}, what="the route")
+    assert router.peer(stage.address).router_id == stage.address
+    seen = set()
+
+    def known() -> str:
+        seen.add(ONE in router.table())
+        return router.peer(stage.address).router_id
+
+    named = peer("tor", router, graceful_restart=True, router_id="192.0.2.222")
+    stage.want([named], {ONE: told("tor")})
+    wait_until(lambda: known() == "192.0.2.222", what="the other identity")
+    stage.wait_up("tor")
+    assert known() == "192.0.2.222"
+    assert seen == {True}, "graceful restart has bridged it"
+    assert stage.daemon is not None
+    assert stage.daemon.starts == 2
+
+
+def test_a_planned_end_of_the_daemon_is_bridged_by_graceful_restart(stage: Stage) -> None:
+    graceful, plain = stage.router(), stage.router()
+    graceful.accept(stage.address, graceful=True)
+    plain.accept(stage.address)
+    peers = [peer("graceful", graceful, graceful_restart=True), peer("plain", plain)]
+    stage.want(peers, {ONE: told("graceful", "plain")})
+    stage.wait_up("graceful", "plain")
+    wait_until(lambda: graceful.table().keys() == plain.table().keys() == {ONE}, what="the route")
+    stage.stop_daemon()
+    wait_until(lambda: not plain.table(), what="the one without graceful restart to drop it")
+    assert graceful.table()[ONE].stale
+    stage.start_daemon(patience_s=100)
+    stage.wait_up("graceful", "plain")
+    wait_until(lambda: plain.table().keys() == {ONE} and not graceful.table()[ONE].stale, what="both to have it afresh")

@@ -46,6 +46,7 @@ def test_everything_that_is_said_is_written() -> None:
     )  # fmt: skip
     assert told.conf is not None
     assert (told.conf.local_asn, told.conf.auth_password) == (64999, "secret")
+    assert "secret" not in repr(told) + repr(messages.AddPeerRequest(told))
     assert told.timers == messages.Timers(messages.TimersConfig(7, 10, 2, 1))
     assert told.transport == messages.Transport("192.0.2.9", 1790)
     assert told.ebgp_multihop == messages.EbgpMultihop(enabled=True, multihop_ttl=255)
