@@ -7,6 +7,7 @@ peer has told are, while it restarts gracefully.
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING
 
 from lab.routers.router import DETECT_MULTIPLIER, FAMILIES, Bfd, Peering, Route, Router, Session
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PATHS = 64
+ANSWER_S = 20.0
 _ROUTE = re.compile(r"^(?P<prefix>\S+)?\s+unicast \[(?P<protocol>\S+) ")
 _PAIR = re.compile(r"\((\d+),\s*(\d+)(?:,\s*(\d+))?\)")
 
@@ -57,8 +59,8 @@ class Bird(Router):
         ])  # fmt: skip
 
     def _family(self, family: str) -> Iterator[str]:
-        yield f"protocol kernel {{ {family} {{ export where source = RTS_BGP; }};"
-        yield f"  merge paths on limit {PATHS}; learn; }}"
+        where = "where source = RTS_BGP" if self.forwards else "none"
+        yield f"protocol kernel {{ {family} {{ export {where}; }}; merge paths on limit {PATHS}; learn; }}"
         own = [network for network in self.networks if (":" in network) == (family == "ipv6")]
         if own:
             yield f"protocol static {{ {family};"
@@ -130,6 +132,25 @@ class Bird(Router):
                 peer = self._name(match["protocol"])
                 found.setdefault(prefix, []).append(_route(prefix, peer, block, stale=peer in restarting))
         return {prefix: sorted(ways, key=lambda route: route.peer) for prefix, ways in found.items()}
+
+    def count(self) -> int:
+        """As everywhere; without a program for each question."""
+        told = "".join(self._quickly(f"show protocols all peer{number}") for number in range(len(self.peerings)))
+        return sum(map(int, re.findall(r"Routes: +(\d+) imported", told)))
+
+    def _quickly(self, command: str) -> str:
+        """What `birdc` does: lines that begin with a number and a blank end the greeting, and the answer."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(ANSWER_S)
+            control.connect(str(self._socket))
+            answer, lines = control.makefile(), list[str]()
+            for sent in ("", f"{command}\n"):
+                control.sendall(sent.encode())
+                lines.clear()
+                while not re.match(r"\d{4} ", line := answer.readline()):
+                    assert line, f"expected an end of {lines}"
+                    lines.append(line)
+        return "".join(lines)
 
     def bfd(self) -> Mapping[str, Bfd]:
         """By `show bfd sessions`."""

@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from lab.routers.router import DETECT_MULTIPLIER, FAMILIES, Bfd, Peering, Route, Router, Session
+from lab.routers.router import DEADLINE_S, DETECT_MULTIPLIER, FAMILIES, Bfd, Peering, Route, Router, Session
 from lab.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Frr(Router):
             (run / f"{name}.conf").write_text(text)
         for name in DAEMONS:
             options = ["-f", f"/run/{name}.conf", "-P", "0", "--log", "stdout", "--log-level", "informational"]
+            if name == "bgpd" and not self.forwards:
+                options.append("--no_kernel")
             alone = ["unshare", "--mount", "sh", "-ec", _ALONE, str(run)]
             process = self.host.spawn([*alone, f"{BINARIES}/{name}", *options])
             self.processes.append(process)
@@ -73,6 +75,12 @@ class Frr(Router):
     def command(self, *commands: str) -> list[str]:
         """How vtysh is called for this."""
         return [*self._vtysh, *(word for command in commands for word in ("-c", command))]
+
+    def do(self, *commands: str) -> None:
+        """Have vtysh do all of this in one go, as many as there are."""
+        path = self.directory / "commands"
+        path.write_text("\n".join(commands) + "\n")
+        self.host.run([*self._vtysh, "-f", path], timeout_s=DEADLINE_S)
 
     def _json(self, command: str) -> Any:
         return json.loads(self.tell(command) or "{}")

@@ -122,13 +122,14 @@ class Router(ABC):
     product: ClassVar[str]
 
     def __init__(
-        self, host: Host, asn: int, peerings: Iterable[Peering], *, router_id: str = "", networks: Iterable[str] = ()
+        self, host: Host, asn: int, peerings: Iterable[Peering], *, networks: Iterable[str] = (), forwards: bool = True
     ) -> None:
-        """`networks` are what it announces itself. Its id is made from its host's number unless given."""
+        """`networks` are what it announces itself; `forwards`: its kernel gets what it is told."""
         self.host, self.asn = host, asn
         self.peerings = tuple(peerings)
-        self.router_id = router_id or f"10.255.0.{host.number}"
+        self.router_id = f"10.255.0.{host.number}"
         self.networks = tuple(networks)
+        self.forwards = forwards
         self.directory = Path(mkdtemp(prefix=f"{self.product}-", dir=host.lab.directory))
         self.processes: list[Process] = []
 
