@@ -1,4 +1,4 @@
-"""FRR: zebra, bfdd and bgpd, with the kernel's routes made of what they learn.
+"""FRR: zebra, bfdd and bgpd (and mgmtd, where there is one), with the kernel's routes made of what they learn.
 
 Its daemons have paths of their own below /run, /var/tmp and /var/lib, some of them not to be chosen. So each is started
 in a mount namespace (`unshare`, `mount`) in which /run is a directory of the lab, and the others are empty: what is
@@ -11,6 +11,7 @@ import json
 import shutil
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.routers.router import DEADLINE_S, DETECT_MULTIPLIER, FAMILIES, Bfd, Peering, Route, Router, Session
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 BINARIES = "/usr/lib/frr"
 USER = "frr"
 """Whom its daemons become."""
-DAEMONS = ("zebra", "bfdd", "bgpd")
+DAEMONS = ("mgmtd", "zebra", "bfdd", "bgpd")
+"""In the order of their start. The first came with FRR 10, and those that are there need it."""
 PATHS = 64
 _ALONE = """
 mount --bind "$0" /run
@@ -49,10 +51,14 @@ class Frr(Router):
         run = self.directory / "run"
         (run / "frr").mkdir(parents=True, exist_ok=True)
         shutil.chown(run / "frr", USER, USER)
-        for name, text in (("zebra", ""), ("bfdd", _bfdd(self.peerings)), ("bgpd", self._bgpd())):
-            (run / f"{name}.conf").write_text(text)
+        told = {"zebra": "", "bfdd": _bfdd(self.peerings), "bgpd": self._bgpd()}
         for name in DAEMONS:
-            options = ["-f", f"/run/{name}.conf", "-P", "0", "--log", "stdout", "--log-level", "informational"]
+            if not Path(BINARIES, name).exists():
+                continue
+            options = ["-P", "0", "--log", "stdout", "--log-level", "informational"]
+            if name in told:
+                (run / f"{name}.conf").write_text(told[name])
+                options += ["-f", f"/run/{name}.conf"]
             if name == "bgpd" and not self.forwards:
                 options.append("--no_kernel")
             alone = ["unshare", "--mount", "sh", "-ec", _ALONE, str(run)]
