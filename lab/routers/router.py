@@ -116,6 +116,9 @@ class Bfd:
         return self.state == "up"
 
 
+NOBODY = Session(peer="", state="idle")
+
+
 class Router(ABC):
     """A router in a host; `start` it. Peers are called by their address, or by the interface that they are on."""
 
@@ -214,22 +217,23 @@ class Router(ABC):
 
         wait_until(there, deadline_s, what=f"{self.product} to have sessions with {', '.join(wanted)}", every_ms=50)
 
-    def wait_steady(self, for_s: float = 1.0, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until every session that is configured, and BFD where it is, has been there for a while.
+    def wait_steady(self, *peers: str, for_s: float = 1.0, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until the sessions with these peers, or all, and BFD where it is wanted, have been there for a while.
 
         FRR makes a BFD session anew as soon as BGP is there, and GoBGP takes that for a failure, once.
         """
+        wanted = [peering for peering in self.peerings if not peers or peering.name in peers]
         before: object = None
         since_s = time.monotonic()
 
         def steady() -> bool:
             nonlocal before, since_s
             sessions, looks = self.sessions(), self.bfd()
-            now = {peer: (session.state, session.asn) for peer, session in sessions.items()}, looks
+            now = [(sessions.get(each.name, NOBODY).state, looks.get(each.name)) for each in wanted]
             if now != before:
                 before, since_s = now, time.monotonic()
-            there = all(peering.name in sessions and sessions[peering.name].established for peering in self.peerings)
-            seen = all(not each.bfd_ms or (each.name in looks and looks[each.name].up) for each in self.peerings)
+            there = all(each.name in sessions and sessions[each.name].established for each in wanted)
+            seen = all(not each.bfd_ms or (each.name in looks and looks[each.name].up) for each in wanted)
             return there and seen and time.monotonic() - since_s >= for_s
 
         wait_until(steady, deadline_s, what=f"{self.product} to have steady sessions", every_ms=50)

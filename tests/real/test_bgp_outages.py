@@ -152,7 +152,7 @@ def test_a_restart_is_graceful_where_that_is_wanted_and_a_death_is_not(scene: Sc
 
     wait_until(fresh, DEADLINE_S, what="the route to be fresh again, and never away", every_ms=50)
     fabric.frr.wait_route(PREFIX, address)
-    fabric.frr.wait_bfd(address)
+    fabric.frr.wait_steady(address)
 
     scene.ring.freeze(node.host)
     fabric.frr.wait_no_route(PREFIX)
