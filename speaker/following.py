@@ -163,7 +163,7 @@ class Kubernetes:
             try:
                 pod = await own_pod(client, settings.namespace, settings.pod)
                 telling = Telling(self._speaker, client, events, following, pod=pod, log=self._log)
-                await telling.forget_former()
+                await telling.succeed()
                 break
             except (ApiError, OSError) as error:
                 wait_s = backoff.failed(error.retry_after_s if isinstance(error, ApiError) else 0.0)

@@ -126,6 +126,10 @@ class Report:
         for each in await self._list(f"{NODE}={self._node}"):
             await self._delete(each)
 
+    async def former(self) -> frozenset[Key]:
+        """The Services of which an earlier speaker of this node has left something. Raises ApiError or OSError."""
+        return frozenset(_reduce(each).service for each in await self._list(f"{NODE}={self._node}"))
+
     def announce(self, key: Key, announced: Announced) -> None:
         """This node announces a Service, from now on or otherwise than before."""
         self._announced[key] = announced

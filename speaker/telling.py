@@ -46,13 +46,17 @@ class Telling:
         self._answered: set[Key] = set()
         self._announced: dict[Key, frozenset[str]] = {}
         """To which peers."""
+        self._former: frozenset[Key] = frozenset()
+        """Which an earlier speaker has announced; until it is known what we do."""
         self._sessions: dict[str, bool] = {}
         """Whether those that have ever been established were so when last heard of."""
 
-    async def forget_former(self) -> None:
-        """Remove what an earlier speaker of this node has left. Raises ApiError or OSError."""
+    async def succeed(self) -> None:
+        """Learn what an earlier speaker of this node has left. What it answered for another node may answer for by now;
+        what it announced the daemon still does. Raises ApiError or OSError.
+        """
         await self.l2.forget_former()
-        await self.bgp.forget_former()
+        self._former = await self.bgp.former()
 
     async def run(self) -> None:
         """Tell until cancelled."""
@@ -107,9 +111,14 @@ class Telling:
 
     def announced(self, services: Collection[Key]) -> None:
         """These are announced by BGP from now on, or otherwise than before, or no longer."""
-        world = self._speaker.world
+        world, routing = self._speaker.world, self._speaker.routing
+        if self._former and routing.known:
+            for key in self._former:
+                if not routing.told(key):
+                    self.bgp.withdraw(key)
+            self._former = frozenset()
         for key in services:
-            peers = self._speaker.routing.told(key)
+            peers = routing.told(key)
             before = self._announced.get(key)
             if peers == (before or frozenset()):
                 continue

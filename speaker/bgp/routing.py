@@ -86,7 +86,8 @@ class Routing:
         """By hand."""
         self._namespace, self._changed = namespace, changed
         self._neighbours = self.wish.neighbours
-        self._known = False
+        self.known = False
+        """It is known what is to be announced."""
         self._left = False
         """Others are to come before this node."""
         self._timer: asyncio.TimerHandle | None = None
@@ -101,11 +102,11 @@ class Routing:
 
     def know(self, world: World, change: Change) -> None:
         """This is the cluster now, of which `change` is new."""
-        if change.config or not self._known:
+        if change.config or not self.known:
             self._meet(world.config)
         changed = self.routes.apply(world, change, self._neighbours)
-        self._turn(changed, first=not self._known)
-        self._known = True
+        self._turn(changed, first=not self.known)
+        self.known = True
 
     def interfaces(self, snapshot: Snapshot) -> None:
         """These are the interfaces of this node now."""
@@ -115,7 +116,7 @@ class Routing:
     def drain(self, *, undo: bool = False) -> None:
         """Let others come first, or no longer."""
         self.drained = not undo
-        if self._known:
+        if self.known:
             self._turn(frozenset())
 
     async def leave(self) -> None:

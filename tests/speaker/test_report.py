@@ -116,7 +116,9 @@ def test_what_an_earlier_life_has_left_is_removed() -> None:
         await report._write(key(), on_interfaces([]))
 
     async def forget(report: Report, _store: Store) -> None:
+        assert await report.former() == {key()}
         await report.forget_former()
+        assert await report.former() == frozenset()
 
     store = run(announce)
     run(announce, store, node="b")

@@ -32,7 +32,7 @@ class Told:
             started_unix_s=STARTED_S,
             world=world([service()]),
             routing=SimpleNamespace(
-                sessions=lambda: self.sessions, told=lambda key: frozenset(self.peers.get(key, ()))
+                sessions=lambda: self.sessions, told=lambda key: frozenset(self.peers.get(key, ())), known=True
             ),
         )
         self.telling = Telling(
@@ -83,3 +83,15 @@ def test_a_service_is_told_of_once_and_its_peers_whenever_they_change() -> None:
     told.peers.clear()
     told.telling.announced([WEB])
     assert told.telling.bgp.errands._wishes == {WEB: None}
+
+
+def test_what_an_earlier_speaker_announced_is_withdrawn_only_if_we_do_not() -> None:
+    told = Told()
+    told.telling._former = frozenset({WEB, key("gone")})
+    told.peers[WEB] = {"tor"}
+    told.telling._speaker.routing.known = False
+    told.telling.announced([])
+    assert len(told.telling.bgp.errands) == 0
+    told.telling._speaker.routing.known = True
+    told.telling.announced([WEB])
+    assert told.telling.bgp.errands._wishes == {key("gone"): None, WEB: {"peers": ["tor"]}}
