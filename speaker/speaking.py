@@ -165,6 +165,8 @@ class Speaker:
             return "the other speakers have not been heard yet"
         if why := self.routing.trouble:
             return why
+        if peers := self.routing.arriving:
+            return f"no session yet with {peers}"
         phases = self.announcer.statistics().state_totals
         return "addresses are still being probed" if phases[Phase.PROBING] or phases[Phase.WAITING] else ""
 

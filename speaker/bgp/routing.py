@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0
 """How long routers have to find other ways, before those that lead here end."""
+ARRIVAL_S = 60.0
+"""How long a start waits at most for sessions: the next node is exchanged when this one is ready."""
 
 
 class Engine(Protocol):
@@ -92,6 +94,9 @@ class Routing:
         """Others are to come before this node."""
         self._timer: asyncio.TimerHandle | None = None
         """While they have time to."""
+        self._expected: set[str] = set()
+        """The peers with which there has been no session since the start."""
+        self._until_s = 0.0
 
     async def run(self) -> None:
         """Speak until cancelled."""
@@ -104,6 +109,8 @@ class Routing:
         """This is the cluster now, of which `change` is new."""
         if change.config or not self.known:
             self._meet(world.config)
+        if not self.known:
+            self._expected, self._until_s = {*self._neighbours}, asyncio.get_running_loop().time() + ARRIVAL_S
         changed = self.routes.apply(world, change, self._neighbours)
         self._turn(changed, first=not self.known)
         self.known = True
@@ -205,6 +212,17 @@ class Routing:
     def sessions(self) -> Mapping[str, Session]:
         """Those with the peers of this node."""
         return {} if self.engine is None else self.engine.sessions()
+
+    @property
+    def arriving(self) -> str:
+        """Which peers of the start have not been met yet, for a while; empty: none."""
+        if self._expected:
+            sessions = self.sessions()
+            met = {name for name in self._expected if name in sessions and sessions[name].state == "established"}
+            self._expected = (self._expected & self._neighbours.keys()) - met
+            if asyncio.get_running_loop().time() > self._until_s:
+                self._expected.clear()
+        return ", ".join(sorted(self._expected))
 
     @property
     def trouble(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 from cluster.resources import Key
 from cluster.world import Change, World
 from speaker.bgp.numbers import labelled, numbers
-from speaker.bgp.routing import GRACE_S, Routing
+from speaker.bgp.routing import ARRIVAL_S, GRACE_S, Routing
 from speaker.bgp.telling import address_told, service_told, status_told
 from speaker.bgp.wish import Attributes, Neighbour, Session, Wish
 from speaker.nodes import Rules
@@ -226,6 +226,28 @@ def test_trouble_is_ours_only_where_there_are_peers() -> None:
         assert told.routing.trouble == ""
         told.know(cluster())
         assert told.routing.trouble == "nobody listens"
+
+    virtually(main())
+
+
+def test_a_start_waits_a_while_for_the_sessions() -> None:
+    async def main() -> None:
+        peers = [peer(), peer("down", address="198.51.100.9"), peer("gone", address="198.51.100.8")]
+        told = Told()
+        told.engine.known = {}
+        assert told.routing.arriving == ""
+        told.know(cluster(config(bgp(), peers=peers)))
+        assert told.routing.arriving == "down, gone, tor"
+        told.engine.known = {"tor": UP}
+        assert told.routing.arriving == "down, gone"
+        told.engine.known = {}
+        assert told.routing.arriving == "down, gone", "expected one that ends later to be another matter"
+        told.know(cluster(config(bgp(), peers=peers[:2])))
+        assert told.routing.arriving == "down"
+        await passing(ARRIVAL_S + 1)
+        assert told.routing.arriving == ""
+        told.know(cluster(config(bgp(), peers=peers)))
+        assert told.routing.arriving == ""
 
     virtually(main())
 
