@@ -137,7 +137,7 @@ class Routing:
             for name, each in self._neighbours.items()
             if name in sessions and sessions[name].state == "established"
         ]
-        if stays and not all(peer.graceful_restart for peer in there):
+        if stays and self.wish.routes and not all(peer.graceful_restart for peer in there):
             self.engine.drain()
             await asyncio.sleep(GRACE_S)
         if self._timer is not None:

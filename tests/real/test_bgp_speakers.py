@@ -264,14 +264,24 @@ def test_a_password_a_daemon_that_is_lost_and_a_speaker_that_stops(lab: Lab, ins
     assert speaker.process.wait(DEADLINE_S) == 0
 
 
-def test_what_the_daemon_cannot_do_is_told_and_not_done(lab: Lab, installed: ControlPlane) -> None:
+def test_bfd_and_what_the_daemon_cannot_do(lab: Lab, installed: ControlPlane) -> None:
     scene = Scene(lab, installed, nodes=1)
-    scene.router.start(scene.fabric.nodes())
+    (speaker,) = scene.speakers.all
+    scene.router.start(scene.fabric.nodes(bfd_ms=300))
     scene.make("BGPAdvertisement", "all")
     scene.cluster.service("web")
     scene.cluster.set_ingress("web", V4)
-    scene.peer()
+    scene.make("BFDProfile", "quick", transmitInterval=300, receiveInterval=300)
+    scene.peer(bfdProfile="quick")
     scene.wait_prefixes({f"{V4}/32": {NODES[0]}})
-    scene.change("bgppeers", "tor", vrf="red")
-    wait_until(lambda: "BGPPeer metallb-system/tor: spec.vrf" in scene.state("a"), DEADLINE_S, what="it to be told")
+    wait_until(lambda: speaker.ask("status")["bgp"]["peers"][0]["bfd"] == "up", DEADLINE_S, what="BFD to be up")
+    assert 'metallb_bfd_session_up{peer="192.0.2.3:179"} 1.0' in speaker.get("/metrics", 9120)[1]
+
+    scene.change("bfdprofiles", "quick", echoMode=True)
+    wait_until(
+        lambda: "BGPPeer metallb-system/tor: spec.bfdProfile" in scene.state("a"), DEADLINE_S, what="it to be told"
+    )
     scene.wait_prefixes({})
+    scene.change("bfdprofiles", "quick", echoMode=None)
+    scene.change("bgppeers", "tor", vrf="red")
+    wait_until(lambda: "BGPPeer metallb-system/tor: spec.vrf" in scene.state("a"), DEADLINE_S, what="that to be told")
