@@ -97,6 +97,11 @@ def status(key: Key, node: str, announced: Announced) -> dict[str, Any]:
     return said | {field: value for field, value in announced.items() if value}
 
 
+def abridge(said: dict[str, Any]) -> int:
+    """What is remembered of a status: enough to tell whether it is another."""
+    return hash(msgspec.json.encode(said, order="deterministic"))
+
+
 class Report:
     """Keeps the cluster informed, while `run` runs."""
 
@@ -111,8 +116,8 @@ class Report:
         )
         self._announced: dict[Key, Announced] = {}
         self._ours = Watching(form.kind, _reduce, namespace=namespace, labels=f"{NODE}={node}")
-        self._there: dict[Key, dict[Key, dict[str, Any]]] = {}
-        """What our objects say, by Service, then by the object."""
+        self._there: dict[Key, dict[Key, int]] = {}
+        """What our objects say, abridged, by Service, then by the object."""
         self._log = log
 
     async def run(self) -> None:
@@ -156,7 +161,8 @@ class Report:
         """Whether what is there of a Service is what should be, or none of ours."""
         if key not in self._announced:
             return True
-        return [*self._there.get(key, {}).values()] == [status(key, self._node, self._announced[key])]
+        wanted = abridge(status(key, self._node, self._announced[key]))
+        return [*self._there.get(key, {}).values()] == [wanted]
 
     def _again(self, key: Key) -> None:
         if not self._so(key) and key not in self.errands:
@@ -208,12 +214,12 @@ class _About(NamedTuple):
     """All that is remembered of an object."""
 
     service: Key
-    status: dict[str, Any]
+    status: int
 
 
 def _reduce(found: Stated) -> _About:
     labels = found.metadata.labels
-    return _About(Key(labels.get(SERVICE_NAMESPACE, ""), labels.get(SERVICE_NAME, "")), found.status)
+    return _About(Key(labels.get(SERVICE_NAMESPACE, ""), labels.get(SERVICE_NAME, "")), abridge(found.status))
 
 
 async def own_pod(client: Client, namespace: str, name: str) -> Object | None:

@@ -32,6 +32,10 @@ def test_a_service_is_reached_told_of_and_taken_over(lab: Lab, installed: Contro
     (written,) = cluster.api.list("servicel2statuses", NAMESPACE)
     cluster.api.delete("servicel2statuses", written["metadata"]["name"], NAMESPACE)
     wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the status to be told again", every_ms=50)
+    (written,) = cluster.api.list("servicel2statuses", NAMESPACE)
+    edited = {"status": {"interfaces": [{"name": "eth9"}]}}
+    cluster.api.patch("servicel2statuses", written["metadata"]["name"], edited, NAMESPACE, subresource="status")
+    wait_until(lambda: speakers.statuses() == told, DEADLINE_S, what="the status to be put right", every_ms=50)
     wait_until(lambda: speakers.events("nodeAssigned"), DEADLINE_S, what="the Event to be told", every_ms=50)
     (event,) = speakers.events("nodeAssigned")
     assert (event["reportingController"], event["regarding"]["name"]) == ("metallb-speaker", "web")
