@@ -163,6 +163,8 @@ class Speaker:
             return "the cluster is not known yet, or its configuration was never good"
         if not self.seat.ready:
             return "the other speakers have not been heard yet"
+        if self.routing.engine is not None and not self.routing.known:
+            return "what is to be announced by BGP is not known yet"
         if why := self.routing.trouble:
             return why
         if peers := self.routing.arriving:
