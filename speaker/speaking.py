@@ -94,6 +94,7 @@ class Speaker:
             if settings.gobgp
             else None,
             namespace=settings.namespace,
+            lost=self._lost,
             changed=cluster.announced,
         )
         self.started_unix_s = time.time()
@@ -187,6 +188,12 @@ class Speaker:
 
     def _answering(self) -> None:
         self.seat.ring.unanswered(self.announcer.unanswered)
+
+    def _lost(self) -> frozenset[str]:
+        """The nodes whose speakers are drained, or are not there."""
+        if self.seat.ring.node is None:
+            return frozenset()
+        return frozenset(each.name for each in self.seat.status().members if each.drained or not each.here)
 
     async def _leave(self) -> None:
         await asyncio.gather(self.seat.leave(), self.routing.leave())

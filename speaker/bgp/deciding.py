@@ -45,8 +45,8 @@ class Share(msgspec.Struct, frozen=True):
 
     addresses: tuple[Span, ...] = ()
     routes: Mapping[Prefix, Told] = {}
-    elsewhere: bool = False
-    """Another node that is in good order announces it, too."""
+    elsewhere: frozenset[str] = frozenset()
+    """The other nodes in good order that announce it, too."""
 
 
 class Judge(NamedTuple):
@@ -116,12 +116,11 @@ def judge(service: Service, serving: Serving, by: Judge) -> Share | Reason:
     routes = _routes(addresses, matching, by)
     if not routes:
         return Reason.NO_PEER
-    elsewhere = any(
-        _others(each, by) & serving.nodes if local else _others(each, by)
-        for each in by.config.bgp_advertisements
-        if pool.name in each.pools and each.covers(labels)
-    )
-    return Share(addresses, routes, elsewhere)
+    about = [each for each in by.config.bgp_advertisements if pool.name in each.pools and each.covers(labels)]
+    elsewhere = _others(about[0], by)
+    for each in about[1:]:
+        elsewhere |= _others(each, by)
+    return Share(addresses, routes, elsewhere & serving.nodes if local else elsewhere)
 
 
 def conflict(one: BGPAdvertisement, other: BGPAdvertisement, pool: Pool) -> bool:
@@ -226,12 +225,14 @@ class Routes:
         """The Services that have a prefix announced."""
         return sorted(self._holders.get(prefix, ()))
 
-    def needed(self) -> dict[Prefix, Told]:
-        """The routes without those whose Services are all announced by other nodes that are in good order."""
+    def needed(self, lost: frozenset[str] = frozenset()) -> dict[Prefix, Told]:
+        """The routes without those whose Services are all announced by other nodes that are in good order and not
+        `lost`.
+        """
         return {
             prefix: told
             for prefix, told in self.routes.items()
-            if not all(self.shares[key].elsewhere for key in self._holders[prefix])
+            if not all(self.shares[key].elsewhere - lost for key in self._holders[prefix])
         }
 
     def why(self, world: World, key: Key, node: str) -> Reason | None:

@@ -6,8 +6,8 @@
 
 Who is drained, or is cordoned where that counts, asks first to be avoided (GRACEFUL_SHUTDOWN, RFC 8326), then gives up
 what other nodes announce as well. What nobody else announces stays, however unloved: traffic that comes here is better
-than none. Who is told to stop does the same, but where all peers have graceful restart: they keep what they were told
-until the next speaker is there.
+than none; and a node that is drained by hand, or has no speaker, counts as nobody. Who is told to stop does the same,
+but where all peers have graceful restart: they keep what they were told until the next speaker is there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0
 """How long routers have to find other ways, before those that lead here end."""
+LOOK_S = 1.0
 ARRIVAL_S = 60.0
 """How long a start waits at most for sessions: the next node is exchanged when this one is ready."""
 
@@ -74,10 +75,11 @@ class Routing:
         engine: Engine | None,
         *,
         namespace: str,
+        lost: Callable[[], frozenset[str]],
         changed: Callable[[Collection[Key]], None],
     ) -> None:
-        """`engine` is None where there is no daemon; `namespace` has the BGPPeers. `changed` hears of Services that are
-        announced otherwise.
+        """`engine` is None where there is no daemon; `namespace` has the BGPPeers. `lost` says which nodes cannot be
+        counted on, though the cluster knows no reason; `changed` hears of Services that are announced otherwise.
         """
         self.node, self.engine = node, engine
         self.routes = Routes(node, rules)
@@ -86,14 +88,16 @@ class Routing:
         """What of the configuration cannot be done here."""
         self.drained = False
         """By hand."""
-        self._namespace, self._changed = namespace, changed
+        self._namespace, self._lost, self._changed = namespace, lost, changed
         self._neighbours = self.wish.neighbours
         self.known = False
         """It is known what is to be announced."""
         self._left = False
         """Others are to come before this node."""
         self._timer: asyncio.TimerHandle | None = None
-        """While they have time to."""
+        """Until they have had time to, and then until it is looked again whether they do."""
+        self._parted: frozenset[str] | None = None
+        """What others announce is given up; and who was lost then."""
         self._expected: set[str] = set()
         """The peers with which there has been no session since the start."""
         self._until_s = 0.0
@@ -172,19 +176,24 @@ class Routing:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._left = self.leaving
-            if self._left and not first:  # before a start, others have had the time
-                self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._part)
+            self._left, self._parted = self.leaving, None
+            if self._left:
+                if first:  # routers have had the time before
+                    self._parted = self._lost()
+                self._timer = asyncio.get_running_loop().call_later(LOOK_S if first else GRACE_S, self._part)
             if self.engine is not None:
                 self.engine.drain(self._left)
         self._want(first=first)
         self._changed({*self.routes.shares, *changed} if turned else changed)
 
     def _part(self) -> None:
-        """Give up what others announce as well."""
-        self._timer = None
-        self._want()
-        self._changed({*self.routes.shares})
+        """Give up what others announce as well, and look every now and then whether they still do."""
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._part)
+        lost = self._lost()
+        if lost != self._parted:
+            self._parted = lost
+            self._want()
+            self._changed({*self.routes.shares})
 
     def _want(self, *, first: bool = False) -> None:
         wish = Wish(neighbours=self._neighbours, routes=self._wanted())
@@ -194,8 +203,8 @@ class Routing:
                 self.engine.want(wish)
 
     def _wanted(self) -> Mapping[Prefix, Mapping[str, Attributes]]:
-        parted = self._left and self._timer is None
-        return MappingProxyType(self.routes.needed() if parted else dict(self.routes.routes))
+        routes = self.routes
+        return MappingProxyType(dict(routes.routes) if self._parted is None else routes.needed(self._parted))
 
     # -- what is asked -----------------------------------------------------------------------------------------------
 

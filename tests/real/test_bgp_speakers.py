@@ -201,7 +201,7 @@ def test_what_need_not_end_a_session_does_not(lab: Lab, installed: ControlPlane)
 def test_who_is_to_come_last_asks_routers_first(lab: Lab, installed: ControlPlane) -> None:
     scene = Scene(lab, installed, nodes=2)
     cluster, router = scene.cluster, scene.router
-    a, _ = scene.speakers.all
+    a, b = scene.speakers.all
     both = set(NODES[:2])
     router.start([Peering(address=address, asn=GOBGP_ASN) for address in sorted(both)])
     scene.peer(myASN=GOBGP_ASN)
@@ -216,12 +216,13 @@ def test_who_is_to_come_last_asks_routers_first(lab: Lab, installed: ControlPlan
     assert scene.withdrawn(f"{V4}/32", NODES[0])
     assert explained(a, V4) == [("tor", False, "given up to other nodes, as this one is drained")]
     scene.wait_told(web=[("b", ["tor"])])
-    a.ask("undrain")
+    b.ask("drain")
     scene.wait_prefixes({f"{V4}/32": both})
-    scene.api.patch("nodes", "b", {"spec": {"unschedulable": True}})
+    a.ask("undrain")
     assert scene.withdrawn(f"{V4}/32", NODES[1])
     scene.api.patch("nodes", "a", {"spec": {"unschedulable": True}})
-    scene.wait_prefixes({f"{V4}/32": both})
+    b.ask("undrain")
+    scene.wait_prefixes({f"{V4}/32": {NODES[1]}})
     assert scene.since() == since
 
 

@@ -10,7 +10,7 @@ import pytest
 from cluster.resources import Key
 from cluster.world import Change, World
 from speaker.bgp.numbers import labelled, numbers
-from speaker.bgp.routing import ARRIVAL_S, GRACE_S, Routing
+from speaker.bgp.routing import ARRIVAL_S, GRACE_S, LOOK_S, Routing
 from speaker.bgp.telling import address_told, service_told, status_told
 from speaker.bgp.wish import Attributes, Neighbour, Session, Wish
 from speaker.nodes import Rules
@@ -63,9 +63,11 @@ class Told:
 
     def __init__(self, *, daemon: bool = True) -> None:
         self.engine = Engine()
+        self.lost: frozenset[str] = frozenset()
         self.changed: list[set[Key]] = []
         self.routing = Routing(
             ME, Rules(avoid_cordoned=True), self.engine if daemon else None, namespace="metallb-system",
+            lost=lambda: self.lost,
             changed=lambda keys: self.changed.append(set(keys)),
         )  # fmt: skip
 
@@ -126,6 +128,30 @@ def test_who_is_drained_asks_to_be_avoided_then_gives_up_what_others_have() -> N
         assert (row["told"], row["why"]) == (False, "given up to other nodes, as this one is drained")
         told.routing.drain(undo=True)
         assert (told.engine.told[-1], told.prefixes) == ("undrain", BOTH)
+
+    virtually(main())
+
+
+def test_who_is_drained_counts_on_nobody_who_is_drained_or_gone() -> None:
+    async def main() -> None:
+        told = Told()
+        told.know(cluster())
+        told.lost = frozenset({"iris2"})
+        told.routing.drain()
+        await passing(2 * GRACE_S)
+        assert told.prefixes == {f"{HERE}/32"}, "expected one node that is left to be enough"
+        told.lost = frozenset({"iris2", "iris3"})
+        await passing(2 * LOOK_S)
+        assert told.prefixes == BOTH
+        assert told.routing.told(key("all")) == {"tor"}
+        told.lost = frozenset({"iris3"})
+        await passing(2 * LOOK_S)
+        assert told.prefixes == {f"{HERE}/32"}
+        told.routing.drain(undo=True)
+        told.lost = frozenset()
+        count = len(told.engine.wishes)
+        await passing(2 * GRACE_S)
+        assert (len(told.engine.wishes), told.prefixes) == (count, BOTH)
 
     virtually(main())
 
