@@ -168,6 +168,12 @@ class PoolStatuses:
         self._counts[key] = counts
         self.errands.want(key, counts)
 
+    def about(self, key: Key) -> Object:
+        """A pool, as Events name it."""
+        found = self._pools.objects.get(key)
+        uid = found.metadata.uid if found is not None else ""
+        return Object(Metadata(name=key.name, namespace=key.namespace, uid=uid))
+
     async def run(self) -> None:
         """Write until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -9,26 +9,32 @@ Pools are tried in this order: those with `serviceAllocation` that admit the Ser
 what it takes, those without. Among equals it is the order of names or, if that is wished, of use: the emptiest first.
 A Service gets all its addresses from one pool.
 
+Of addresses that nobody had yet, only those are given that are known to be nobody's on the wire (`proving.py`).
+
 Who is left without waits (`waiting.py`), and `turns` says whose turn it is once something came free.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from arpfast.spans import address_of
 from controller.inventory import Inventory, rank
 from controller.outcome import ONCE, Assignment, Note, Outcome, deprecated_annotations, is_written
+from controller.proving import Proving
 from controller.request import Request, cluster_ips, families_of, named, read, shown
 from controller.waiting import Room, This, Vacancy, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from arpfast.spans import Address, Version
+    from arpfast.spans import Address, Spans, Version
     from cluster.config import Pool
+    from cluster.probes import Found
     from cluster.resources import Key, Service
     from controller.request import Families
     from controller.sharing import Port, Sharing
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
 
     Decision = tuple[Outcome, Iterable[Wish] | None]
     """What is to be so of a Service, and what it waits for; None: for nothing."""
+
+
+VERSIONS: tuple[Version, ...] = (4, 6)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -55,13 +64,18 @@ class Refused(Exception):  # noqa: N818
         self.wishes = wishes
 
 
+class Unproven(Refused):
+    """There is something, and it is not known yet whether another host has it."""
+
+
 class Allocator:
     """All assignments of a cluster."""
 
-    def __init__(self, *, cool_down_s: float = 0.0, balanced: bool = False) -> None:
+    def __init__(self, *, cool_down_s: float = 0.0, balanced: bool = False, ahead: int = 0) -> None:
         """There is no pool yet. `cool_down_s`: how long an address rests before another Service gets it; `balanced`:
-        take from the emptiest of several pools.
+        take from the emptiest of several pools; `ahead`: have so many addresses of each probed before they are given.
         """
+        self.proving = Proving(ahead)
         self._cool_down_s = cool_down_s
         self._balanced = balanced
         self.inventory = Inventory({})
@@ -87,6 +101,8 @@ class Allocator:
                 affected.append(key)
         for since_s, address in before.resting():
             self.inventory.lay_to_rest(address, since_s)
+        self.inventory.quarantine(self.proving.used)
+        self.proving.stale = True
         return list(dict.fromkeys((*affected, *self._waiting)))
 
     def adopt(self, service: Service, now_s: float) -> None:
@@ -113,7 +129,23 @@ class Allocator:
         """A Service is gone."""
         self._release(key, now_s)
         self._waiting.drop(key)
+        self.proving.forget(key)
         self._said.pop(key, None)
+
+    def find(self, said: Iterable[tuple[Spans, Found]]) -> None:
+        """This is what all speakers have found out about addresses that nobody has."""
+        before = self.proving.used
+        self.proving.find(said)
+        self.inventory.quarantine(self.proving.used)
+        for pool, version in product(self.inventory.pools, VERSIONS):
+            self._waiting.come(Vacancy(pool, version))
+        for version, value in before.keys() - self.proving.used.keys():
+            self._waiting.come(This(address_of(version, value)))
+
+    def candidates(self) -> Spans | None:
+        """What the speakers are to find out about from now on; None: the same as before."""
+        is_new = self.proving.stale and self.proving.ask(self.inventory.ahead(self.proving.share))
+        return self.proving.asked if is_new else None
 
     def turns(self) -> Iterator[Key]:
         """Services that may get now what they have waited for. `converge` each before asking for the next."""
@@ -201,6 +233,9 @@ class Allocator:
         """Look for addresses for a Service that has none."""
         try:
             assignment = self._explicit(request) if request.addresses or request.fault else self._pick(request, now_s)
+        except Unproven as unproven:
+            self.proving.wait(request.key, now_s)
+            return Outcome(None, tuple(notes), str(unproven)), unproven.wishes
         except Refused as refused:
             reason = str(refused)
             notes.append(Note("Warning", "AllocationFailed", f"no address for {request.key}: {reason}"))
@@ -220,28 +255,43 @@ class Allocator:
             )
             raise Refused(f"{reason} of pool {pool}")
         refusal = self.inventory.refusal(request, pool, request.addresses)
+        for address in request.addresses:
+            if mac := self.proving.used.get((address.version, int(address))):
+                refusal = refusal or f"{address}: another host has it, {mac}"
         if pool is None or refusal is not None:
             raise Refused(refusal or "", *map(This, request.addresses))
         return Assignment(pool, request.addresses)
 
     def _pick(self, request: Request, now_s: float) -> Assignment:
         """The addresses that come next for it."""
-        wishes: list[Wish] = []
         stages = self._stages(request)
-        for pools in stages:
-            for families in request.choices:
-                for pool in pools:
-                    found = self.inventory.next(pool.name, families, request, now_s)
-                    addresses = tuple(address for address in found.values() if address is not None)
-                    if len(addresses) == len(families):
-                        return Assignment(pool.name, addresses)
-                    for version in families:
-                        if found[version] is None:
-                            wishes += _wishes(pool.name, version, request)
+        proof = None if self.proving.is_out_of_patience(request.key, now_s) else self.proving.proof()
+        assignment, wishes = self._search(request, stages, now_s, proof)
+        if assignment is not None:
+            return assignment
+        if proof is not None and self._search(request, stages, now_s, None)[0] is not None:
+            raise Unproven("what comes next is being probed", *wishes)
         if not any(stages):
             raise Refused("no pool that assigns automatically admits it")
         named_pool = f"pool {request.pool} has" if request.pool else "no pool that admits it has"
         raise Refused(f"{named_pool} {'no ' if request.pool else ''}{named(request.families)} left", *wishes)
+
+    def _search(
+        self, request: Request, stages: list[list[Pool]], now_s: float, proof: Spans | None
+    ) -> tuple[Assignment | None, list[Wish]]:
+        """What comes next of pools; if nothing does, what has to come free."""
+        wishes: list[Wish] = []
+        for pools in stages:
+            for families in request.choices:
+                for pool in pools:
+                    found = self.inventory.next(pool.name, families, request, now_s, proof)
+                    addresses = tuple(address for address in found.values() if address is not None)
+                    if len(addresses) == len(families):
+                        return Assignment(pool.name, addresses), []
+                    for version in families:
+                        if found[version] is None:
+                            wishes += _wishes(pool.name, version, request)
+        return None, wishes
 
     def _stages(self, request: Request) -> list[list[Pool]]:
         """The pools to be tried, in groups: a later one only if no pool of those before has what it takes."""
@@ -308,6 +358,7 @@ class Allocator:
 
     def _enter(self, key: Key, held: Held) -> None:
         self._held[key] = held
+        self.proving.given(key)
         pool = held.assignment.pool
         for address in held.assignment.addresses:
             self.inventory.enter(pool, address, key, held.sharing, held.ports)
@@ -319,6 +370,7 @@ class Allocator:
         if held is None:
             return
         pool = held.assignment.pool
+        self.proving.had(held.assignment.addresses)
         for address in held.assignment.addresses:
             sharing, version = self.inventory.leave(pool, address, key, now_s), address.version
             self._waiting.come(Vacancy(pool, version) if sharing is None else Room(pool, version, sharing))
@@ -326,7 +378,7 @@ class Allocator:
 
     def _is_spent(self, wish: Wish) -> bool:
         """Whether nobody needs to be tried for this."""
-        return isinstance(wish, Vacancy) and self.inventory.is_spent(wish.pool, wish.version)
+        return isinstance(wish, Vacancy) and self.inventory.is_spent(wish.pool, wish.version, self.proving.proof())
 
 
 def _families_missing(request: Request, has: Assignment) -> Families:

@@ -9,12 +9,13 @@ seventeen comparisons.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from functools import partial
 from itertools import accumulate
 from operator import ne
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from arpfast.spans import Span
 
@@ -91,3 +92,19 @@ class Free:
         else:
             found = bisect_left(range(len(taken)), 1, key=lambda at: ne(taken[at], at))
         return found if found < self._size else None
+
+    def ahead(self) -> Iterator[int]:
+        """Those that are free, the lowest first. What is taken in one run costs one bisection."""
+        number = self.lowest()
+        at = 0 if number is None else bisect_left(self._taken, number)
+        while number is not None and number < self._size:
+            if at == len(self._taken) or self._taken[at] != number:
+                yield number
+                number += 1
+            else:
+                run = bisect_left(range(len(self._taken) - at), 1, key=partial(self._is_apart, at))
+                at, number = at + run, number + run
+
+    def _is_apart(self, at: int, step: int) -> bool:
+        """Whether something is left out between one that is taken and the one so many behind it."""
+        return self._taken[at + step] != self._taken[at] + step

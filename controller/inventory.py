@@ -9,9 +9,9 @@ from arpfast.spans import address_of
 from controller.stock import Stock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from arpfast.spans import Address, Version
+    from arpfast.spans import Address, Spans, Version
     from cluster.config import Pool
     from cluster.resources import Key
     from controller.request import Families, Request
@@ -57,12 +57,14 @@ class Inventory:
                 return f"{address}: {refusal}"
         return None
 
-    def next(self, pool: str, families: Families, request: Request, now_s: float) -> dict[Version, Address | None]:
-        """The address of each family that a pool would give next."""
+    def next(
+        self, pool: str, families: Families, request: Request, now_s: float, proof: Spans | None = None
+    ) -> dict[Version, Address | None]:
+        """The address of each family that a pool would give next; of what nobody has, only what `proof` has."""
         found: dict[Version, Address | None] = {}
         for version in families:
             stock = self._stocks.get((pool, version))
-            value = None if stock is None else stock.next(request, now_s)
+            value = None if stock is None else stock.next(request, now_s, proof)
             found[version] = None if value is None else address_of(version, value)
         return found
 
@@ -74,10 +76,27 @@ class Inventory:
         """`key` has it no longer. Returns whom the address has more room for: None, if everybody."""
         return self._stocks[pool, address.version].leave(int(address), key, now_s)
 
-    def is_spent(self, pool: str, version: Version) -> bool:
-        """Whether a pool has nothing left of a family that is not in use."""
+    def is_spent(self, pool: str, version: Version, proof: Spans | None = None) -> bool:
+        """Whether a pool has nothing left of a family that is not in use, or of what is proven."""
         stock = self._stocks.get((pool, version))
-        return stock is None or stock.in_use >= stock.size
+        return stock is None or stock.is_spent or stock.is_dry(proof)
+
+    def ahead(self, share: Callable[[int], int]) -> dict[tuple[str, Version], Spans]:
+        """What each pool would give next of each family; `share` says how many, of as many pools and families."""
+        most = share(len(self._stocks))
+        return {which: stock.ahead(most) for which, stock in self._stocks.items()}
+
+    def quarantine(self, used: Iterable[tuple[Version, int]]) -> None:
+        """Other hosts have these addresses, and no others."""
+        values: dict[Version, set[int]] = {4: set(), 6: set()}
+        for version, value in used:
+            values[version].add(value)
+        for (_, version), stock in self._stocks.items():
+            stock.quarantine(values[version])
+
+    def quarantined(self, pool: str) -> int:
+        """How many addresses of a pool are left out, since other hosts have them."""
+        return sum(stock.quarantined for (name, _), stock in self._stocks.items() if name == pool)
 
     def used(self, pool: str, families: Families) -> float:
         """How much of a pool is in use, from 0 to 1, of that family of which more is."""

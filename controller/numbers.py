@@ -94,7 +94,10 @@ def _of_term(term: Term) -> Iterator[Metric]:
             ("services_allocated_total", "Services that have an address of a pool"),
         )
     }
+    told = "Addresses that are not given, since another host has them"
+    quarantined = GaugeMetricFamily("arpfast_controller_quarantined_addresses", told, labels=["pool"])
     for pool in allocator.inventory.pools:
+        quarantined.add_metric([pool], allocator.inventory.quarantined(pool))
         (four, free_four), (six, free_six) = allocator.inventory.counts(pool)
         for name, value in (
             ("addresses_total", four + free_four + six + free_six),
@@ -107,6 +110,7 @@ def _of_term(term: Term) -> Iterator[Metric]:
         ):
             totals[name].add_metric([pool], value)
     yield from totals.values()
+    yield quarantined
     told = "Services that wait for an address, or for a second one"
     yield GaugeMetricFamily("arpfast_controller_waiting_services", told, value=allocator.waiting)
     told = "For how long the Service has been without an address that has been for longest"

@@ -23,6 +23,8 @@ from controller.outcome import is_written
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from arpfast.spans import Spans
+    from cluster.probes import Found
     from cluster.resources import Key, Service
     from cluster.world import Change, World
     from controller.allocator import Allocator
@@ -49,6 +51,9 @@ class Telling(Protocol):
 
     def say(self, service: Service, note: Note) -> None:
         """Tell the owner of a Service."""
+
+    def ask(self, candidates: Spans) -> None:
+        """Have the speakers find out about these addresses."""
 
 
 class Reconciling:
@@ -89,7 +94,9 @@ class Reconciling:
         changed = change.services
         if before is not None and any(_went_back(before.services.get(key), world.services.get(key)) for key in changed):
             changed = frozenset((*before.services, *world.services))
+            proving = self.allocator.proving
             self.allocator, before = self._begin(), None
+            self.allocator.proving = proving
             self._newer.clear()
         affected: list[Key] = []
         if change.config or before is None:
@@ -133,6 +140,24 @@ class Reconciling:
             self._tell.withdraw(key)
         else:
             self._heard(service)
+
+    def found(self, said: Iterable[tuple[Spans, Found]]) -> None:
+        """This is what all speakers have found out about what they were asked."""
+        self.allocator.find(said)
+        if not self._taking:
+            self._decide(())
+
+    @property
+    def due_s(self) -> float | None:
+        """When somebody has waited for long enough, by the clock."""
+        return self.allocator.proving.due_s
+
+    def hurry(self) -> None:
+        """Give those something who have waited for long enough."""
+        overdue = self.allocator.proving.overdue(self._clock())
+        self._decide(overdue)
+        for key in overdue:
+            self.allocator.proving.forget(key)
 
     def _heard(self, service: Service) -> None:
         key = service.key
@@ -198,7 +223,7 @@ class Reconciling:
         return service
 
     def _count(self) -> None:
-        """Tell how full those pools are that have changed."""
+        """Tell how full those pools are that have changed, and ask about what comes next."""
         changed, self._changed_pools = self._changed_pools, {}
         pools = self.allocator.inventory.pools
         for name in self._counted.keys() - pools.keys():
@@ -210,6 +235,8 @@ class Reconciling:
                 if self._counted.get(name) != counts:
                     self._counted[name] = counts
                     self._tell.count(name, counts)
+        if (candidates := self.allocator.candidates()) is not None:
+            self._tell.ask(candidates)
 
 
 def _seniority(service: Service) -> tuple[bool, str, Key]:

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lb_class: str = ""
     cool_down_s: float = 0.0
     balance_pools: bool = False
+    probe_ahead: int = 0
+    """How many addresses of each pool and family are probed before they are given; 0: none."""
     port: int = 9120
     health_port: int = 17472
     webhook_port: int = 9443
@@ -70,6 +72,8 @@ OPTIONS = (
             help="How long an address that was given back rests before another Service gets it, if there are others."),
     _option("--balance-pools", is_flag=True,
             help="Of several pools that will do alike, take from the emptiest, not from the first by name."),
+    _option("--probe-ahead", metavar="COUNT", type=click.IntRange(0, 1024), default=0,
+            help="Have the speakers probe the next addresses of each pool, and give none that another host has."),
     _option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
     _option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
             help="Of /healthz and /readyz; 0: none."),

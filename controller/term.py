@@ -8,24 +8,30 @@ lead still, and may not take longer than that.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from arpfast.spans import NOTHING, address_of
+from cluster import kinds
 from cluster.client import REQUEST_S, Client
 from cluster.lease import clock_s
 from cluster.resources import Key
 from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses
 from controller.allocator import Allocator
+from controller.asking import Asking
 from controller.reconciling import Reconciling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from arpfast.logs import Logger
+    from arpfast.spans import Address, Spans
     from cluster.events import Events
     from cluster.kinds import Kind
     from cluster.lease import Tenure
+    from cluster.probes import Found
     from cluster.resources import Service
     from cluster.world import Change, World
     from controller.outcome import Assignment, Note
@@ -73,9 +79,15 @@ class Term:
         self._events, self._log, self._namespace = events, log, settings.namespace
         self._news: tuple[World, Change] | None = None
         self._told = asyncio.Event()
-        allocator = partial(Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools)
+        allocator = partial(
+            Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools, ahead=settings.probe_ahead
+        )
         self.reconciling = Reconciling(allocator, self, took=took)
         self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
+        found = self._found if settings.probe_ahead else None
+        self.asking = Asking(fenced, found, namespace=settings.namespace, log=log)
+        if not settings.probe_ahead:
+            self.asking.want(NOTHING)
         self.pool_statuses = PoolStatuses(fenced, namespace=settings.namespace, log=log)
 
     def take(self, world: World, change: Change) -> None:
@@ -88,16 +100,44 @@ class Term:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.statuses.run())
             tasks.create_task(self.pool_statuses.run())
+            tasks.create_task(self.asking.run())
             tasks.create_task(self._reconcile())
 
     async def _reconcile(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            due_s = self.reconciling.due_s
+            hurry = None if due_s is None else loop.call_later(max(0.0, due_s - time.monotonic()), self._told.set)
             await self._told.wait()
             self._told.clear()
+            if hurry is not None:
+                hurry.cancel()
             news, self._news = self._news, None
             if news is not None:
                 for _ in self.reconciling.take(*news):
                     await asyncio.sleep(0)  # the Lease's turn, and the health check's
+            if due_s is not None and time.monotonic() >= due_s:
+                self.reconciling.hurry()
+
+    def _found(self, said: list[tuple[Spans, Found]]) -> None:
+        """The speakers have found this out."""
+        before = self.reconciling.allocator.proving.used
+        self.reconciling.found(said)
+        used = self.reconciling.allocator.proving.used
+        for key in sorted(used.keys() - before.keys()):
+            self._say_used(address_of(*key), used[key])
+        for key in sorted(before.keys() - used.keys()):
+            self._log.info("address no longer in use by another host", address=str(address_of(*key)))
+        self._told.set()
+
+    def _say_used(self, address: Address, mac: str) -> None:
+        """By an Event of the pool, and in the log."""
+        self._log.warning("address in use by another host: not given", address=str(address), mac=mac)
+        pool = self.reconciling.allocator.inventory.pool_of([address])
+        if pool is not None:
+            key = Key(self._namespace, pool)
+            note = f"{address} is not given, as another host has it: {mac}"
+            self._events.say(self.pool_statuses.about(key), "Warning", "AddressInUse", note, kind=kinds.ADDRESS_POOL)
 
     # -- what is told (`reconciling.Telling`) ------------------------------------------------------------------------
 
@@ -115,6 +155,10 @@ class Term:
     def count(self, pool: str, counts: PoolCounts) -> None:
         """By a patch of its status, one a second at most."""
         self.pool_statuses.want(Key(self._namespace, pool), counts)
+
+    def ask(self, candidates: Spans) -> None:
+        """By an annotation of our ConfigurationState."""
+        self.asking.want(candidates)
 
     def say(self, service: Service, note: Note) -> None:
         """By an Event, and in the log."""

@@ -3,6 +3,7 @@
     Services, EndpointSlices, Nodes, configuration --Following--> Speaker.know, and Speaker.route when that is settled
     Pods with our labels, or else all Nodes ------------------> Speaker.seat.meet
     Seat, Routing --moved, announced--> Telling
+    addresses that may be given next ------> Scout --> annotation
 
 An API server that is gone stops nothing: each part tries again by itself, and what is known stays in force.
 """
@@ -25,6 +26,7 @@ from cluster.watch import watch
 from cluster.watching import Watching
 from speaker.members import of_nodes, of_pods
 from speaker.report import own_pod
+from speaker.scout import Scout
 from speaker.telling import Telling
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Kubernetes:
         self._settings, self._log = settings, log
         self._speaker: Speaker | None = None
         self._telling: Telling | None = None
+        self._scout: Scout | None = None
         self._parts: tuple[Client, Following, Events] | None = None
         self._problems: tuple[Problem, ...] | None = None
         """Of the configuration; None: it has not been read yet."""
@@ -76,11 +79,13 @@ class Kubernetes:
             report=self._told,
             besides=BGP,
         )
+        scout = self._scout = Scout(client, settings, speaker.seat, log)
         self._parts = client, following, events
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(following.run())
                 tasks.create_task(events.run())
+                tasks.create_task(scout.run())
                 if settings.labels:
                     pods: Watching[Pod, Pod] = Watching(
                         kinds.POD, lambda pod: pod, namespace=settings.namespace, labels=settings.labels
@@ -106,6 +111,11 @@ class Kubernetes:
         if self._parts is not None:
             client, following, events = self._parts
             yield from numbers(client, following, events)
+        if self._scout is not None:
+            told = "Addresses that were probed before they were given"
+            yield CounterMetricFamily("arpfast_speaker_scouted", told, value=self._scout.probed)
+            told = "Of those that are not given yet, how many another host has"
+            yield GaugeMetricFamily("arpfast_speaker_scouted_used", told, value=self._scout.used)
         if self._telling is None:
             return
         waiting = GaugeMetricFamily(
@@ -131,6 +141,8 @@ class Kubernetes:
         speaker.know(world, change)
         if not self._settings.labels and (change.nodes or not speaker.seat.met):
             speaker.seat.meet(of_nodes(world.nodes.values()))
+        if change.config and self._scout is not None:
+            self._scout.configure(world.config)
         if self._telling is not None:
             self._telling.changed(change.services)
         if self._parts[1].settled:

@@ -70,7 +70,8 @@ class Seat:
         self.electorate = Electorate({})
         self.places = Places(settings.node)
         self.names: frozenset[str] = frozenset()
-        """The interfaces that are used."""
+        """The names of the interfaces that are used."""
+        self.used: tuple[Interface, ...] = ()
         self.owned = NOTHING
         self._announcer, self._report, self._changed = announcer, report, changed
         self._others: tuple[str, ...] = ()
@@ -130,13 +131,13 @@ class Seat:
 
     def interfaces(self, used: Iterable[Interface]) -> None:
         """Replace the interfaces that are answered on."""
-        used = list(used)
-        names = frozenset(interface.name for interface in used)
+        self.used = tuple(used)
+        names = frozenset(interface.name for interface in self.used)
         if names != self.names:
             self.names = names
             if elsewhere := self.owned & self.places.restricted:
                 self._changed(NOTHING, elsewhere)
-        self.ring.interfaces(used)
+        self.ring.interfaces(self.used)
 
     def _join(self) -> None:
         port = self.settings.port

@@ -111,7 +111,7 @@ class Cluster:
         affected = self.allocator.set_pools({one.name: one for one in pools})
         for key in affected:
             self.converge(key)
-        self._take_turns()
+        self.take_turns()
         return affected
 
     def apply(self, one: Service) -> Outcome:
@@ -121,14 +121,14 @@ class Cluster:
             one = written(one, self.allocator.assignment(one.key))
         self.services[one.key] = one
         outcome = self.converge(one.key)
-        self._take_turns()
+        self.take_turns()
         return outcome
 
     def delete(self, name: str, namespace: str = "shop") -> None:
         key = Key(namespace, name)
         del self.services[key]
         self.allocator.forget(key, self.now_s)
-        self._take_turns()
+        self.take_turns()
 
     def restart(self) -> None:
         """Another process, which knows nothing but what the statuses say."""
@@ -138,7 +138,7 @@ class Cluster:
             self.allocator.adopt(one, self.now_s)
         for key in self.services:
             self.converge(key)
-        self._take_turns()
+        self.take_turns()
 
     def addresses(self, name: str = "web", namespace: str = "shop") -> tuple[str, ...]:
         """What a Service has, by its status."""
@@ -156,7 +156,8 @@ class Cluster:
         self.services[key] = written(self.services[key], outcome.assignment)
         return outcome
 
-    def _take_turns(self) -> None:
+    def take_turns(self) -> None:
+        """Let those decide who may get now what they have waited for."""
         for key in self.allocator.turns():
             self.converge(key)
 

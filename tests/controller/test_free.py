@@ -44,6 +44,7 @@ def test_the_lowest_free_is_what_a_walk_finds(size: int, steps: list[tuple[bool,
         (taken.add if takes else taken.remove)(number)
         (free.take if takes else free.give_back)(number)
         assert free.lowest() == min(set(range(size)) - taken, default=None)
+        assert list(free.ahead()) == sorted(set(range(size)) - taken)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/8", "0.0.0.0/0", "2001:db8::/64", "::/0", "192.0.2.0/30"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from arpfast.spans import Spans
 from cluster.config import Config
 from cluster.world import Change, World
 from controller.allocator import Allocator
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 class Api:
     """An API server with a watch that is as late as the test wants it to be."""
 
-    def __init__(self, *pools: Pool) -> None:
+    def __init__(self, *pools: Pool, ahead: int = 0) -> None:
+        self.ahead = ahead
         self.version = 0
         self.now_s = 0.0
         self.services: dict[Key, Service] = {}
@@ -31,18 +34,23 @@ class Api:
         self.writes = self.conflicts = 0
         self.counted: list[tuple[str, PoolCounts]] = []
         self.said: list[tuple[str, str]] = []
+        self.asked: list[Spans] = []
         self.took: list[float] = []
         self.lead()
 
     def lead(self) -> None:
         """Another leader, which knows nothing."""
         self.wishes = {}
-        self.reconciling = Reconciling(Allocator, self, clock=lambda: self.now_s, took=self.took.append)
+        allocator = partial(Allocator, ahead=self.ahead)
+        self.reconciling = Reconciling(allocator, self, clock=lambda: self.now_s, took=self.took.append)
 
     # -- what the loop tells -----------------------------------------------------------------------------------------
 
     def write(self, service: Service, assignment: Assignment | None) -> None:
         self.wishes[service.key] = service, assignment
+
+    def ask(self, candidates: Spans) -> None:
+        self.asked.append(candidates)
 
     def withdraw(self, key: Key) -> None:
         self.wishes.pop(key, None)
@@ -291,3 +299,39 @@ def test_one_change_is_one_decision() -> None:
     api.tell(service("new").key)
     assert api.reconciling.decisions == decisions + 1
     assert set(api.wishes) == {service("new").key}
+
+
+def test_who_waits_for_proof_is_served_when_there_is_some_or_in_time() -> None:
+    api = Api(A, ahead=8)
+    api.start()
+    assert api.asked == [Spans.parse("192.0.2.0/30")]
+    api.reconciling.found([(Spans(), {(4, 0xC0000200): "02:00:00:00:00:99"})])  # a speaker is there
+    api.store(service("web"), service("dns"))
+    api.tell(WEB, DNS)
+    api.carry_out()
+    assert api.addresses() == {"web": (), "dns": ()}
+    assert api.said == []
+    api.now_s = 1.0
+    api.reconciling.found([(Spans.parse("192.0.2.2"), {(4, 0xC0000200): "02:00:00:00:00:99"})])
+    api.carry_out()
+    assert sorted(api.addresses().values()) == [(), ("192.0.2.2",)]
+    assert api.reconciling.due_s == 2.0
+    api.now_s = 2.0
+    api.reconciling.hurry()
+    api.carry_out()
+    assert sorted(api.addresses().values()) == [("192.0.2.1",), ("192.0.2.2",)]
+    assert api.reconciling.due_s is None
+
+
+def test_nobody_is_in_a_hurry_for_ever() -> None:
+    api = Api(A, ahead=8)
+    api.start()
+    api.reconciling.found([(Spans(), {})])
+    api.store(service("web"))
+    api.tell(WEB)
+    assert api.reconciling.due_s == 2.0
+    api.store(service("web", type="ClusterIP"))
+    api.tell(WEB)
+    api.now_s = 2.0
+    api.reconciling.hurry()
+    assert api.reconciling.due_s is None
