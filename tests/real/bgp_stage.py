@@ -156,6 +156,11 @@ class Router:
             return self.do(ask())  # type: ignore[no-any-return]
         return {}
 
+    def stale(self, prefix: str) -> bool | None:
+        """Whether it only keeps an IPv4 prefix for somebody who restarts; None: it has not heard of it."""
+        found = self.table().get(prefix)
+        return None if found is None else found.stale
+
     def count(self, afi: int = 1) -> int:
         """How many paths it has heard."""
         request = GetTableRequest(1, messages.Family(afi, 1))

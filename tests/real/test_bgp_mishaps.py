@@ -75,7 +75,7 @@ def test_a_daemon_that_is_killed_is_given_everything_again(stage: Stage) -> None
     killed = stage.daemon.pid
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: ONE in graceful.table() and graceful.table()[ONE].stale, what="the stale route to stay")
+    wait_until(lambda: graceful.stale(ONE), what="the stale route to stay")
     # What is wanted meanwhile is not lost.
     stage.want(peers, {ONE: told("plain", "graceful"), TWO: told("plain"), "198.51.100.3/32": told("graceful")})
     wait_until(lambda: stage.bgp.statistics().daemon_starts == 2, what="another daemon")
@@ -182,13 +182,13 @@ def test_who_drains_is_avoided_and_who_leaves_is_kept_only_where_it_was_agreed(s
     assert (other.peer(stage.address).flops, own.peer(stage.address).flops) == (0, 0)
     stage.inside.do(stage.bgp.leave())
     wait_until(lambda: not own.table(), what="the one without graceful restart to drop it")
-    assert other.table()[ONE].stale
+    wait_until(lambda: other.stale(ONE), what="the other to keep it")
     # Back in time: nothing was lost.
     stage.stop()
     stage.start()
     stage.want(peers, {ONE: told("other", "own")})
     stage.wait_up("other", "own")
-    wait_until(lambda: own.table().keys() == {ONE} and not other.table()[ONE].stale, what="both to have it afresh")
+    wait_until(lambda: own.table().keys() == {ONE} and other.stale(ONE) is False, what="both to have it afresh")
     stage.inside.do(stage.bgp.leave(withdraw=True))
     wait_until(lambda: not own.table() and not other.table(), what="all to drop it")
 
@@ -201,7 +201,7 @@ def test_silence_is_noticed_by_bfd(stage: Stage) -> None:
     stage.want([tor], {ONE: told("tor")}, quick)
     stage.wait_up("tor")
     wait_until(lambda: stage.session("tor").bfd == "up", what="BFD")
-    assert router.table().keys() == {ONE}
+    wait_until(lambda: router.table().keys() == {ONE}, what="the route")
     # How often a connection is tried is changed without the session.
     stage.want([peer("tor", router, hold_time_s=90, bfd_profile="quick", connect_time_s=2)], {ONE: told("tor")}, quick)
     stage.settled()
@@ -249,7 +249,7 @@ def test_a_planned_end_of_the_daemon_is_bridged_by_graceful_restart(stage: Stage
     wait_until(lambda: graceful.table().keys() == plain.table().keys() == {ONE}, what="the route")
     stage.stop_daemon()
     wait_until(lambda: not plain.table(), what="the one without graceful restart to drop it")
-    assert graceful.table()[ONE].stale
+    wait_until(lambda: graceful.stale(ONE), what="the other to keep it")
     stage.start_daemon(patience_s=100)
     stage.wait_up("graceful", "plain")
-    wait_until(lambda: plain.table().keys() == {ONE} and not graceful.table()[ONE].stale, what="both to have it afresh")
+    wait_until(lambda: plain.table().keys() == {ONE} and graceful.stale(ONE) is False, what="both to have it afresh")
