@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.config import Password
+from cluster.config import BFDProfile, Password
 from lab import Lab, wait_until
 from lab.fabric import NODES_ASN
 from lab.routers import Bird, Peering
@@ -15,9 +15,12 @@ from speaker.bgp.wish import Attributes
 from tests.real.announcing_nodes import PLAIN, PREFIX, PREFIX_6, Scene, bird, frr, gobgp, to
 
 if TYPE_CHECKING:
-    from lab.routers import Router
+    from collections.abc import Callable
+
+    from lab.routers import Router, Session
 
 pytestmark = pytest.mark.timeout(300)
+FAST = BFDProfile(name="fast", receive_interval_ms=100, transmit_interval_ms=100, detect_multiplier=3)
 SAME_S = 1.5
 """FRR says since when by the second, and not always the same one."""
 
@@ -121,36 +124,46 @@ def test_changed_advertisements_reset_no_session(scene: Scene) -> None:
     assert node.flaps() == 0
 
 
-def test_a_peer_s_changed_field_resets_it_and_nobody_else(scene: Scene) -> None:
+def test_a_peer_s_changed_field_counts_for_it_and_resets_nobody_else(scene: Scene) -> None:
     fabric, node = scene.fabric, scene.first
-    address = scene.address(node)
-    for router in fabric.all:
-        router.start(fabric.nodes())
-    fabric.frr.restart([*fabric.nodes(), Peering(address="192.0.2.99", asn=NODES_ASN)])
-    scene.ring.links[node.host].add_address("192.0.2.99/24")
+    address, other = scene.address(node), "192.0.2.99"
+    scene.ring.links[node.host].add_address(f"{other}/24")
+    fabric.frr.start([Peering(address=each, bfd_ms=100) for each in (address, other)])
+    fabric.bird.start(fabric.nodes())
+    fabric.gobgp.start(fabric.nodes())
     scene.start(node.host)
     others = {"bird": bird(dual_stack=True), "gobgp": gobgp()}
-    node.want(others | {"frr": frr()}, {PREFIX: to(["frr", *others])})
+    told = {PREFIX: to(["frr", *others])}
+    node.want(others | {"frr": frr()}, told)
     node.wait_established("frr", *others)
     for router in fabric.all:
         router.wait_route(PREFIX, address)
     before = since(address, fabric.bird, fabric.gobgp)
-    changes: list[dict[str, object]] = [
-        {"hold_time_s": 30, "keepalive_time_s": 10},
-        {"connect_time_s": 2},
-        {"graceful_restart": True},
-        {"dual_stack": True},
-        {"ebgp_multi_hop": True},
-        {"source_address": "192.0.2.99"},
-        {"asn": 0, "dynamic_asn": "external"},
-    ]
-    for change in changes:
-        at = str(change.get("source_address", address))
-        node.want(others | {"frr": frr(**change)}, {PREFIX: to(["frr", *others])})
-        node.wait_settled()
-        fabric.frr.wait_route(PREFIX, at)
+
+    def session() -> Session:
+        return fabric.frr.sessions()[address]
+
+    def path() -> tuple[int, ...]:
+        return next((way.as_path for way in fabric.frr.routes().get(PREFIX, ()) if way.peer == address), ())
+
+    def restarts() -> bool:
+        return '"remoteGrMode":"Restart"' in fabric.frr.tell(f"show bgp neighbors {address} json").replace(" ", "")
+
+    changes: list[tuple[dict[str, Any], Callable[[], bool]]] = [
+        ({"hold_time_s": 30, "keepalive_time_s": 10}, lambda: session().hold_time_s == 30),
+        ({"graceful_restart": True}, restarts),
+        ({"dual_stack": True}, lambda: session().families == {"ipv4", "ipv6"}),
+        ({"my_asn": 64555}, lambda: session().asn == 64555 and path() == (64555,)),
+        ({"local_asn": 64777}, lambda: session().asn == 64777 and path()[:1] == (64777,)),
+        ({"source_address": other}, lambda: fabric.frr.established(other) and not session().established),
+        ({"asn": 0, "dynamic_asn": "external", "bfd": FAST}, lambda: fabric.frr.bfd()[address].up),
+        ({"ebgp_multi_hop": True, "connect_time_s": 2}, lambda: not fabric.frr.bfd()[address].up),
+    ]  # fmt: skip
+    for change, effect in changes:
+        node.want(others | {"frr": frr(**change)}, told)
+        wait_until(effect, deadline_s=60, what=f"{change} to count", every_ms=50)
         node.wait_established("frr")
-    assert fabric.frr.sessions()[address].established
+        fabric.frr.wait_route(PREFIX, str(change.get("source_address", address)))
     node.want(others, {PREFIX: to(others)})
     fabric.frr.wait_no_route(PREFIX)
     assert since(address, fabric.bird, fabric.gobgp) == pytest.approx(before, abs=SAME_S)
