@@ -84,6 +84,7 @@ class Meddler:
         self._writers: set[asyncio.StreamWriter] = set()
         self._refusal = b""
         self._flowing = asyncio.Event()
+        self._cutting: asyncio.TimerHandle | None = None
         self.accepted = 0
         certificate, key = control.authority.sign(control.directory / "meddler", ["127.0.0.1"])
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -110,6 +111,15 @@ class Meddler:
         """Cut every connection that there is."""
         self._inside.call(self._cut)
 
+    def cut_every(self, seconds: float) -> None:
+        """Cut every connection that there is, again and again, until it is to behave."""
+
+        def again() -> None:
+            self._cut()
+            self._cutting = asyncio.get_running_loop().call_later(seconds, again)
+
+        self._inside.call(again)
+
     def refuse(self, code: int, **headers: str) -> None:
         """Answer every request by this code, from now on, on connections old and new."""
         lines = [f"HTTP/1.1 {code} Refused", "Content-Length: 2", "Connection: close"]
@@ -124,12 +134,18 @@ class Meddler:
     def behave(self) -> None:
         """Pass everything on."""
         self._refusal = b""
-        self._inside.call(self._flowing.set)
+        self._inside.call(self._behave)
+
+    def _behave(self) -> None:
+        self._flowing.set()
+        if self._cutting is not None:
+            self._cutting.cancel()
 
     def close(self) -> None:
         """Stop listening."""
 
         def end() -> None:
+            self._behave()
             self._server.close()
             self._cut()
 
