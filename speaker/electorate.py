@@ -1,8 +1,9 @@
 """The elections of a cluster's ring: of the members that are here, the first in each address's order. Pure.
 
 The order comes from `decide`, and is MetalLB's; so is the rule, among members that all could have the address. One that
-is drained comes after the others. MetalLB's speakers may be members; they hear nothing of that, and take what they
-believe to be theirs without a word: so none of them is ever given what it would leave to another.
+is drained comes after the others, and last one who has no carrier where the address is to be answered. MetalLB's
+speakers may be members; they hear nothing of that, and take what they believe to be theirs without a word: so none of
+them is ever given what it would leave to another.
 
 An election over ten thousand addresses takes milliseconds, and most turns of the ring ask for the one that was held
 already: an electorate remembers its last election, and hands it on to the electorate that differs by a few decisions.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arpfast.election import Prospect, Reason, Succession
 from arpfast.spans import NOTHING, Span, Spans
@@ -31,11 +32,49 @@ class Stand(IntEnum):
     ABLE = 0
     MUTE = 1
     DRAINED = 2
-    LAME = 3
+    STRANDED = 3
+    """Without a carrier where this address is to be answered: better than nobody, for it may be heard yet."""
+    LAME = 4
     """Without a carrier."""
 
 
-_REASONS = {Stand.DRAINED: (Reason.DRAINED,), Stand.LAME: (Reason.NO_CARRIER,)}
+_REASONS = {
+    Stand.DRAINED: (Reason.DRAINED,),
+    Stand.STRANDED: (Reason.NO_CARRIER,),
+    Stand.LAME: (Reason.NO_CARRIER,),
+}
+
+
+class Standings(NamedTuple):
+    """How all members stand."""
+
+    stands: Mapping[str, Stand]
+    """For any address."""
+    stranded: Mapping[str, Spans]
+    """For which addresses some stand worse."""
+
+    @classmethod
+    def of(cls, candidates: Iterable[Candidate]) -> Standings:
+        """By what they say of themselves."""
+        found = list(candidates)
+        stranded = {candidate.name: candidate.unhealthy for candidate in found if candidate.unhealthy}
+        return cls({candidate.name: stand(candidate) for candidate in found}, stranded)
+
+    def towards(self, span: Span) -> Mapping[str, Stand]:
+        """How they stand for one address."""
+        worse = {
+            name: max(Stand.STRANDED, self.stands[name])
+            for name, spans in self.stranded.items()
+            if spans.find(span.version, span.first)
+        }
+        return {**self.stands, **worse} if worse else self.stands
+
+    def without(self, name: str) -> Standings:
+        """The same but for one who is gone."""
+        return Standings(
+            {each: stand for each, stand in self.stands.items() if each != name},
+            {each: spans for each, spans in self.stranded.items() if each != name},
+        )
 
 
 def stand(candidate: Candidate) -> Stand:
@@ -51,7 +90,11 @@ def choose(succession: Iterable[str], stands: Mapping[str, Stand]) -> str | None
     for name in present:
         if stands[name] is Stand.ABLE or (stands[name] is Stand.MUTE and name == present[0]):
             return name
-    return next((name for name in present if stands[name] is Stand.DRAINED), None)
+    for last in (Stand.DRAINED, Stand.STRANDED):
+        for name in present:
+            if stands[name] is last:
+                return name
+    return None
 
 
 class Ballot:
@@ -60,12 +103,12 @@ class Ballot:
     def __init__(
         self,
         decisions: Mapping[Span, Decision],
-        stands: Mapping[str, Stand],
+        standings: Standings,
         owner_of: Mapping[Span, str | None],
         shares: Mapping[str | None, Spans],
     ) -> None:
         """Made by `Electorate.elect`."""
-        self.decisions, self.stands, self.owner_of, self.shares = decisions, stands, owner_of, shares
+        self.decisions, self.standings, self.owner_of, self.shares = decisions, standings, owner_of, shares
         self._successions: dict[str, Succession] = {}
 
     @property
@@ -85,18 +128,18 @@ class Ballot:
     def succession(self, fallen: str) -> Succession:
         """Who takes each address of `fallen`, and who if that one is silent too."""
         if fallen not in self._successions:
-            left = {name: stand for name, stand in self.stands.items() if name != fallen}
+            left = self.standings.without(fallen)
             heirs: dict[str, list[Span]] = {}
             for span in self.owned(fallen):
                 for one in _singles(span):
-                    if heir := choose(self.decisions[one].succession, left):
+                    if heir := choose(self.decisions[one].succession, left.towards(one)):
                         heirs.setdefault(heir, []).append(one)
             seconds: dict[str, Mapping[str, Spans]] = {}
             for heir, spans in heirs.items():
                 then: dict[str, list[Span]] = {}
-                without = {name: stand for name, stand in left.items() if name != heir}
+                without = left.without(heir)
                 for one in spans:
-                    if second := choose(self.decisions[one].succession, without):
+                    if second := choose(self.decisions[one].succession, without.towards(one)):
                         then.setdefault(second, []).append(one)
                 seconds[heir] = _frozen(then)
             self._successions[fallen] = Succession(fallen, _frozen(heirs), MappingProxyType(seconds))
@@ -107,7 +150,7 @@ class Ballot:
         decision = self.decisions.get(Span(version, value, value))
         if decision is None:
             return ()
-        left, prospects = dict(self.stands), list[Prospect]()
+        left, prospects = dict(self.standings.towards(Span(version, value, value))), list[Prospect]()
         while name := choose(decision.succession, left):
             first = Reason.ABLE if prospects else Reason.ELECTED
             prospects.append(Prospect(name, len(prospects), (first, *_REASONS.get(left.pop(name), ()))))
@@ -148,30 +191,32 @@ class Electorate:
     def elect(self, candidates: Iterable[Candidate], incumbents: Mapping[str, Spans]) -> Ballot:
         """Give each address an owner. Who holds what does not matter: the order is all."""
         del incumbents
-        stands = {candidate.name: stand(candidate) for candidate in candidates}
+        standings = Standings.of(candidates)
         last = self._last
-        if last is None or last.stands != stands:
-            owners = {span: choose(decision.succession, stands) for span, decision in self.decisions.items()}
-            self._last = Ballot(self.decisions, stands, owners, _shares(owners))
+        if last is None or last.standings != standings:
+            owners = {
+                span: choose(decision.succession, standings.towards(span)) for span, decision in self.decisions.items()
+            }
+            self._last = Ballot(self.decisions, standings, owners, _shares(owners))
         elif self._changed:
-            self._last = self._corrected(last, stands)
+            self._last = self._corrected(last, standings)
         self._changed = ()
         assert self._last is not None
         return self._last
 
-    def _corrected(self, last: Ballot, stands: Mapping[str, Stand]) -> Ballot:
+    def _corrected(self, last: Ballot, standings: Standings) -> Ballot:
         owners = dict(last.owner_of)
         lost, given = dict[str | None, list[Span]](), dict[str | None, list[Span]]()
         for span in self._changed:
             if span in owners:
                 lost.setdefault(owners.pop(span), []).append(span)
             if span in self.decisions:
-                owners[span] = owner = choose(self.decisions[span].succession, stands)
+                owners[span] = owner = choose(self.decisions[span].succession, standings.towards(span))
                 given.setdefault(owner, []).append(span)
         shares = dict(last.shares)
         for name in lost.keys() | given.keys():
             shares[name] = (shares.get(name, NOTHING) - Spans(lost.get(name, ()))) | Spans(given.get(name, ()))
-        return Ballot(self.decisions, stands, owners, shares)
+        return Ballot(self.decisions, standings, owners, shares)
 
 
 def _shares(owners: Mapping[Span, str | None]) -> dict[str | None, Spans]:

@@ -115,8 +115,10 @@ class Seat:
             self.electorate = self.electorate.replaced(decisions, changed)
             moved = self.places.learn(decisions, changed)
             self.ring.elect_by(self.electorate, Spans(changed), self.settings.ring(self._others))
-            if moved and self.owned:
-                self._answer(*self.ring.share)
+            if moved:
+                self._look_for_carriers()
+                if self.owned:
+                    self._answer(*self.ring.share)
             if again := self.owned & Spans(changed):  # as it is decided now
                 self._changed(NOTHING, again)
         self._known.set()
@@ -137,7 +139,17 @@ class Seat:
             self.names = names
             if elsewhere := self.owned & self.places.restricted:
                 self._changed(NOTHING, elsewhere)
+        self._look_for_carriers()
         self.ring.interfaces(self.used)
+
+    def _look_for_carriers(self) -> None:
+        """Leave to others what is to be answered where this node cannot be heard, though gossip goes another way.
+        MetalLB's speakers would not know of it, and two would answer.
+        """
+        if not self.settings.with_metallb:
+            stranded = self.places.stranded(self.used)
+            if stranded != self.ring.ownership.me.unhealthy:
+                self.ring.unhealthy(stranded)
 
     def _join(self) -> None:
         port = self.settings.port

@@ -112,7 +112,7 @@ class Speaker:
         self.control = ring.lab.directory / f"speaker-{host.name}.sock"
         self.settings = {
             "node": host.name,
-            "address": ring.address(host),
+            "address": ring.gossip_address(host),
             "choice": {"patterns": ["eth0"]},
             "control": str(self.control),
             "log_format": "json",
@@ -193,7 +193,7 @@ class Speakers:
             "nodes": [given.get(name, {"metadata": {"name": name}}) for name in self.names],
             "pools": {"pool": ["192.0.2.0/24", "198.18.0.0/16", "2001:db8::/64"]},
             "l2_advertisements": [ad(self.names)] if ads is None else ads,
-            "members": [self.ring.address(host) for host in self.ring.hosts],
+            "members": [self.ring.gossip_address(host) for host in self.ring.hosts],
         }
 
     def tell(self, services: Sequence[Mapping[str, Any]], **fields: Any) -> None:
@@ -201,6 +201,20 @@ class Speakers:
         self.told = self.line(services, **fields)
         for speaker in self.all:
             speaker.tell(self.told)
+
+    def wait_other(self, address: str, name: str) -> Speaker:
+        """Wait until all say that one owns the address who is not that one; who."""
+
+        def said() -> Speaker | None:
+            rings = {speaker.name: speaker.ask("explain", address)["ring"] for speaker in self.all}
+            ours = [speaker for speaker in self.all if rings[speaker.name]["ours"]]
+            if len(ours) != 1 or {ring["owner"] for ring in rings.values()} != {ours[0].name}:
+                return None
+            return ours[0] if ours[0].name != name else None
+
+        other = wait_until(said, DEADLINE_S, what=f"{address} to be another's than {name}'s", every_ms=20)
+        assert other
+        return other
 
     def wait_owner(self, address: str, name: str | None, present: Iterable[Speaker] | None = None) -> None:
         """Wait until all that are present say that this one owns the address, and it alone answers for it."""

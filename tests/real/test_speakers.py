@@ -95,3 +95,29 @@ def test_an_address_is_answered_on_the_interfaces_of_its_advertisement(lab: Lab)
         assert phases == {"absent"}
         speakers.tell([service("web", V4)], ads=[ad("abc", interfaces=["eth0"], preferences={"a": 10})])
         assert speakers.ring.wait_owner(V4, speakers.all[0].host)
+
+
+def test_who_loses_the_carrier_of_one_interface_leaves_what_is_answered_there(lab: Lab) -> None:
+    """Gossip goes by another one, which has it still: what is on the subnet of the first, and what is answered on that
+    alone, is another's from then on.
+    """
+    nowhere = "203.0.114.5"
+    ring = Ring(lab, 3, addresses=(V4,), gossip_apart=True)
+    with Speakers(ring, choice={"patterns": ["eth*"]}) as speakers:
+        services = [service("on-subnet", V4), service("on-eth0", nowhere)]
+        ads = [
+            ad("abc", preferences={"a": 10}),
+            ad("abc", preferences={"a": 10}, pools=["far"], interfaces=["eth0"]),
+        ]
+        line = speakers.line(services, ads=ads)
+        line["pools"]["far"] = ["203.0.114.0/24"]
+        for speaker in speakers.all:
+            speaker.tell(line)
+        for address in (V4, nowhere):
+            speakers.wait_owner(address, "a")
+        ring.cut(ring.hosts[0])
+        heirs = {address: speakers.wait_other(address, "a") for address in (V4, nowhere)}
+        assert ring.wait_owner(V4, heirs[V4].host)
+        ring.heal()
+        for address in (V4, nowhere):
+            speakers.wait_owner(address, "a")

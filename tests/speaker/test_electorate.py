@@ -23,12 +23,13 @@ def of(succession: str, address: str = V4) -> Electorate:
 
 
 def members(names: str, **marked: str) -> list[Candidate]:
-    """Each mark names those that have it: `drained`, `mute`, `lame`."""
+    """Each mark names those that have it: `drained`, `mute`, `lame`, `stranded` (for V4)."""
     return [
         Candidate(
             name,
             drained=name in marked.get("drained", ""),
             mute=name in marked.get("mute", ""),
+            unhealthy=Spans([at(V4)]) if name in marked.get("stranded", "") else Spans(),
             carrier=name not in marked.get("lame", ""),
         )
         for name in names
@@ -45,6 +46,10 @@ def members(names: str, **marked: str) -> list[Candidate]:
         pytest.param("abc", "abc", {"drained": "abc"}, "a", id="all-are-drained"),
         pytest.param("abc", "abc", {"lame": "a", "drained": "b"}, "c", id="no-carrier"),
         pytest.param("abc", "a", {"lame": "a"}, None, id="nobody-has-a-carrier"),
+        pytest.param("abc", "abc", {"stranded": "a"}, "b", id="no-carrier-where-it-is-answered"),
+        pytest.param("abc", "abc", {"stranded": "a", "drained": "bc"}, "b", id="and-so-after-the-drained"),
+        pytest.param("abc", "abc", {"stranded": "abc"}, "a", id="nobody-has-one-there"),
+        pytest.param("abc", "abc", {"stranded": "a", "lame": "bc"}, "a", id="better-than-none-at-all"),
         pytest.param("abc", "abc", {"mute": "a"}, "a", id="a-speaker-of-metallb"),
         pytest.param("abc", "abc", {"mute": "ab"}, "a", id="the-first-of-two"),
         pytest.param("abc", "abc", {"drained": "a", "mute": "b"}, "c", id="metallb-would-leave-it-to-the-drained"),
@@ -143,3 +148,16 @@ def test_one_decision_among_many_costs_one() -> None:
     ballot = electorate.replaced({**decisions, changed: Decision((key(),), Counting("c"))}, {changed}).elect(there, {})
     assert len(counted) == 1
     assert ballot.owned("c") == Spans([changed])
+
+
+def test_one_is_stranded_for_some_addresses_only() -> None:
+    decisions = {at(V4): Decision((key(),), ("a", "b")), at(V6): Decision((key(),), ("a", "b"))}
+    electorate = Electorate(decisions)
+    assert electorate.elect(members("ab"), {}).owned("a") == Spans([at(V4), at(V6)])
+    ballot = electorate.elect(members("ab", stranded="a"), {})
+    assert (ballot.owned("a"), ballot.owned("b")) == (Spans([at(V6)]), Spans([at(V4)]))
+    assert ballot.succession("b").heirs == {"a": Spans([at(V4)])}
+    assert [(each.name, each.reasons[1:]) for each in ballot.why(4, at(V4).first)] == [
+        ("b", ()), ("a", (Reason.NO_CARRIER,)),
+    ]  # fmt: skip
+    assert electorate.elect(members("ab"), {}).owned("b") == Spans()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
+
 from arpfast.duties import Answer
+from arpfast.interfaces import Interface
 from arpfast.spans import NOTHING, Spans
 from speaker.decide import Decision
 from speaker.places import Places
@@ -49,3 +52,23 @@ def test_what_others_answer_on_some_interfaces_is_known() -> None:
     places = Places("a")
     places.learn({ONE: on("eth0", nodes="b")}, {ONE})
     assert places.restricted == Spans([ONE])
+
+
+def test_what_is_answered_where_there_is_no_carrier() -> None:
+    """What is named to be answered there, and else what is on its subnet; not what another interface's subnet has."""
+
+    def link(name: str, address: str, *, carrier: bool) -> Interface:
+        return Interface(1, name, carrier=carrier, addresses=(ip_interface(address),))
+
+    places = Places("a")
+    decisions = {ONE: on("eth0"), TWO: on("eth0", "eth1"), SIX: on()}
+    places.learn(decisions, list(decisions))
+    well = [link("eth0", "10.20.30.9/24", carrier=True), link("eth1", "192.0.2.9/24", carrier=True)]
+    assert places.stranded(well) == NOTHING
+    cut = [link("eth0", "10.20.30.9/24", carrier=False), well[1]]
+    stranded = places.stranded(cut)
+    assert stranded & Spans([ONE, TWO, SIX]) == Spans([ONE])
+    assert stranded.find(4, at("10.20.30.77").first), "it is on the subnet"
+    assert places.stranded(well[1:]) == Spans([ONE]), "an interface that is not there has no carrier"
+    twice = [*cut, link("eth2", "10.20.30.8/24", carrier=True)]
+    assert not places.stranded(twice).find(4, at("10.20.30.77").first), "another one is on the same subnet"
