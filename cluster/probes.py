@@ -8,7 +8,7 @@ Both objects are there anyway, both sides may read and write them, and each goes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -32,6 +32,8 @@ AT_MOST = 2048
 class Probed(Struct, frozen=True):
     """What one speaker has found out."""
 
+    at_s: int = 0
+    """When it said so, Unix time."""
     free: tuple[str, ...] = ()
     """Addresses and ranges that nobody answered for."""
     used: dict[str, str] = msgspec.field(default_factory=dict)
@@ -43,17 +45,25 @@ def candidates(found: Object) -> Spans:
     return read(found.metadata.annotations.get(CANDIDATES, "").split())
 
 
-def probed(found: Object) -> tuple[Spans, Found]:
-    """What a speaker says: what is free, and who has what is not."""
+class Said(NamedTuple):
+    """The same as it is used."""
+
+    free: Spans
+    used: Found
+    at_s: int = 0
+
+
+def probed(found: Object) -> Said:
+    """What a speaker says."""
     try:
         said = msgspec.json.decode(found.metadata.annotations.get(PROBED, "{}"), type=Probed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Spans(), {}
+        return Said(Spans(), {})
     used = {}
     for text, mac in said.used.items():
         for span in read([text]):
             used[span.version, span.first] = mac[:17]
-    return read(said.free), used
+    return Said(read(said.free), used, said.at_s)
 
 
 def read(texts: Iterable[str]) -> Spans:
@@ -74,10 +84,10 @@ def candidates_patch(spans: Spans) -> bytes:
     return _patch(CANDIDATES, " ".join(map(str, spans)) or None)
 
 
-def probed_patch(free: Spans, used: Found) -> bytes:
+def probed_patch(said: Said) -> bytes:
     """The merge-patch by which a speaker answers."""
-    said = Probed(tuple(map(str, free)), {str(address_of(*key)): mac for key, mac in sorted(used.items())})
-    return _patch(PROBED, msgspec.json.encode(said).decode())
+    used = {str(address_of(*key)): mac for key, mac in sorted(said.used.items())}
+    return _patch(PROBED, msgspec.json.encode(Probed(said.at_s, tuple(map(str, said.free)), used)).decode())
 
 
 def _patch(name: str, value: str | None) -> bytes:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from arpfast.spans import Address, Spans, Version
     from cluster.config import Pool
-    from cluster.probes import Found
+    from cluster.probes import Said
     from cluster.resources import Key, Service
     from controller.request import Families
     from controller.sharing import Port, Sharing
@@ -132,7 +132,7 @@ class Allocator:
         self.proving.forget(key)
         self._said.pop(key, None)
 
-    def find(self, said: Iterable[tuple[Spans, Found]]) -> None:
+    def find(self, said: Iterable[Said]) -> None:
         """This is what all speakers have found out about addresses that nobody has."""
         before = self.proving.used
         self.proving.find(said)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from arpfast.spans import Spans
     from cluster.client import Client
-    from cluster.probes import Found
+    from cluster.probes import Said
     from cluster.resources import Object
     from cluster.watch import Log
     from cluster.watching import Changed
@@ -35,9 +35,7 @@ EVERY_S = 0.2
 class Asking:
     """While `run` runs."""
 
-    def __init__(
-        self, client: Client, found: Callable[[list[tuple[Spans, Found]]], None] | None, *, namespace: str, log: Log
-    ) -> None:
+    def __init__(self, client: Client, found: Callable[[list[Said]], None] | None, *, namespace: str, log: Log) -> None:
         """`found` is called with what all speakers say, whenever one says something else; None: nobody is heard."""
         self._client, self._found, self._namespace, self._log = client, found, namespace, log
         self.errands: Errands[str, Spans] = Errands(
@@ -56,7 +54,7 @@ class Asking:
             if self._found is not None:
                 tasks.create_task(watch(self._client, self._speakers, self._seen, self._log))
 
-    def _seen(self, _changes: list[Changed[tuple[Spans, Found]]]) -> None:
+    def _seen(self, _changes: list[Changed[Said]]) -> None:
         if self._found is not None:
             self._found(list(self._speakers.objects.values()))
 
@@ -71,6 +69,6 @@ class Asking:
                 raise
 
 
-def _said(found: Object) -> tuple[Spans, Found] | None:
+def _said(found: Object) -> Said | None:
     """What is remembered of a speaker's: nothing, if it has never probed."""
     return probed(found) if PROBED in found.metadata.annotations else None

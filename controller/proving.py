@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from arpfast.spans import Address, Version
-    from cluster.probes import Found
+    from cluster.probes import Said
     from cluster.resources import Key
 
 PATIENCE_S = 2.0
@@ -44,12 +44,14 @@ class Proving:
         self._given = 0
         self._since_s: dict[Key, float] = {}
 
-    def find(self, said: Iterable[tuple[Spans, Found]]) -> None:
+    def find(self, said: Iterable[Said]) -> None:
         """This is what all speakers say now."""
-        every = list(said)
+        every = sorted(said, key=lambda each: each.at_s)
         self._speaks, self.stale = bool(every), True
-        self.used = {key: mac for _, used in every for key, mac in used.items()}
-        self._free = Spans(chain.from_iterable(free for free, _ in every)) - Spans(self._taken)
+        self.used, self._free = {}, NOTHING
+        for each in every:  # a later word counts: one who is gone cannot take back its own
+            self.used = {key: mac for key, mac in self.used.items() if not each.free.find(*key)} | dict(each.used)
+            self._free = (self._free | each.free) - Spans(self._taken)
         self._proven = self._free | self._ours
 
     def had(self, addresses: Iterable[Address]) -> None:

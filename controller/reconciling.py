@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from arpfast.spans import Spans
-    from cluster.probes import Found
+    from cluster.probes import Said
     from cluster.resources import Key, Service
     from cluster.world import Change, World
     from controller.allocator import Allocator
@@ -141,7 +141,7 @@ class Reconciling:
         else:
             self._heard(service)
 
-    def found(self, said: Iterable[tuple[Spans, Found]]) -> None:
+    def found(self, said: Iterable[Said]) -> None:
         """This is what all speakers have found out about what they were asked."""
         self.allocator.find(said)
         if not self._taking:

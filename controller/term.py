@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cluster.events import Events
     from cluster.kinds import Kind
     from cluster.lease import Tenure
-    from cluster.probes import Found
+    from cluster.probes import Said
     from cluster.resources import Service
     from cluster.world import Change, World
     from controller.outcome import Assignment, Note
@@ -119,7 +119,7 @@ class Term:
             if due_s is not None and time.monotonic() >= due_s:
                 self.reconciling.hurry()
 
-    def _found(self, said: list[tuple[Spans, Found]]) -> None:
+    def _found(self, said: list[Said]) -> None:
         """The speakers have found this out."""
         before = self.reconciling.allocator.proving.used
         self.reconciling.found(said)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +30,7 @@ from cluster import kinds
 from cluster.client import MERGE_PATCH
 from cluster.configuration_state import CONTROLLER, speaker
 from cluster.errands import Errands
-from cluster.probes import candidates, probed_patch
+from cluster.probes import Said, candidates, probed_patch
 from cluster.watch import watch
 from cluster.watching import Watching
 from speaker.scouting import share
@@ -188,7 +189,7 @@ class Scout:
     def _tell(self) -> None:
         free = Spans(address for address, finding in self._found.items() if not finding.mac)
         used = {(span.version, span.first): finding.mac for span, finding in self._found.items() if finding.mac}
-        self.errands.want(self._node, probed_patch(free, used))
+        self.errands.want(self._node, probed_patch(Said(free, used, round(time.time()))))
 
     async def _write(self, node: str, body: bytes) -> None:
         await self._client.request(

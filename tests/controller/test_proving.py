@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from arpfast.spans import Span, Spans, Version
-from cluster.probes import AT_MOST, Probed, candidates, candidates_patch, probed, probed_patch, read
+from cluster.probes import AT_MOST, Probed, Said, candidates, candidates_patch, probed, probed_patch, read
 from cluster.resources import Key, Metadata, Object
 from controller.free import Free
 from controller.proving import PATIENCE_S
@@ -21,7 +21,7 @@ FIRST = pool("first", "192.0.2.0/24", "2001:db8::/64")
 def found(cluster: Cluster, *free: str, used: tuple[str, ...] = ()) -> None:
     """A speaker says so, and nobody else anything."""
     taken = {(span.version, span.first): STRANGER for span in map(Span.parse, used)}
-    cluster.allocator.find([(Spans.parse(*free), taken)])
+    cluster.allocator.find([Said(Spans.parse(*free), taken)])
     cluster.take_turns()
 
 
@@ -105,6 +105,18 @@ def test_a_pool_of_which_others_have_all() -> None:
     assert cluster.addresses() == ("192.0.2.1",)
 
 
+def test_the_later_word_counts() -> None:
+    """A speaker that died while its Pod stays has said something else."""
+    cluster = Cluster(FIRST, ahead=4)
+    at: dict[str, dict[tuple[Version, int], str]] = {"0": {(4, 0xC0000200): STRANGER}, "1": {(4, 0xC0000201): STRANGER}}
+    old, new = Said(Spans.parse("192.0.2.1"), at["0"], 1), Said(Spans.parse("192.0.2.0"), at["1"], 2)
+    for said in ([old, new], [new, old]):
+        cluster.allocator.find(said)
+        assert [value for _, value in cluster.allocator.proving.used] == [0xC0000201]
+    cluster.apply(service())
+    assert cluster.addresses() == ("192.0.2.0",)
+
+
 def test_what_is_asked_for_by_name() -> None:
     cluster = Cluster(FIRST, ahead=4)
     found(cluster, used=("192.0.2.9",))
@@ -153,7 +165,8 @@ def test_annotations() -> None:
     metadata = annotated(candidates_patch(asked))
     assert candidates(metadata) == asked
     used: dict[tuple[Version, int], str] = {(4, 0xC0000209): STRANGER}
-    assert probed(annotated(probed_patch(Spans.parse("192.0.2.0/30"), used))) == (Spans.parse("192.0.2.0/30"), used)
+    said = Said(Spans.parse("192.0.2.0/30"), used, 1_800_000_000)
+    assert probed(annotated(probed_patch(said))) == said
 
 
 def annotated(patch: bytes) -> Object:
@@ -164,10 +177,10 @@ def annotated(patch: bytes) -> Object:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"free": 5}', '{"used": {"x": 1}}', "\x00", "[" * 9999])
 def test_what_is_no_finding_is_none(text: str) -> None:
-    assert probed(Object(Metadata(annotations={"metallb.io/probed": text}))) == (Spans(), {})
+    assert probed(Object(Metadata(annotations={"metallb.io/probed": text}))) == Said(Spans(), {})
 
 
 def test_what_is_no_address_is_passed_over() -> None:
     assert read(["192.0.2.1", "x", "10.0.0.0/8", "192.0.2.3-192.0.2.2"]) == Spans.parse("192.0.2.1")
     assert AT_MOST * 40 < 200_000
-    assert Probed() == Probed((), {})
+    assert Probed() == Probed(0, (), {})

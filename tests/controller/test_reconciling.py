@@ -9,6 +9,7 @@ import msgspec
 
 from arpfast.spans import Spans
 from cluster.config import Config
+from cluster.probes import Said
 from cluster.world import Change, World
 from controller.allocator import Allocator
 from controller.reconciling import STEP, Reconciling
@@ -305,14 +306,14 @@ def test_who_waits_for_proof_is_served_when_there_is_some_or_in_time() -> None:
     api = Api(A, ahead=8)
     api.start()
     assert api.asked == [Spans.parse("192.0.2.0/30")]
-    api.reconciling.found([(Spans(), {(4, 0xC0000200): "02:00:00:00:00:99"})])  # a speaker is there
+    api.reconciling.found([Said(Spans(), {(4, 0xC0000200): "02:00:00:00:00:99"})])  # a speaker is there
     api.store(service("web"), service("dns"))
     api.tell(WEB, DNS)
     api.carry_out()
     assert api.addresses() == {"web": (), "dns": ()}
     assert api.said == []
     api.now_s = 1.0
-    api.reconciling.found([(Spans.parse("192.0.2.2"), {(4, 0xC0000200): "02:00:00:00:00:99"})])
+    api.reconciling.found([Said(Spans.parse("192.0.2.2"), {(4, 0xC0000200): "02:00:00:00:00:99"})])
     api.carry_out()
     assert sorted(api.addresses().values()) == [(), ("192.0.2.2",)]
     assert api.reconciling.due_s == 2.0
@@ -326,7 +327,7 @@ def test_who_waits_for_proof_is_served_when_there_is_some_or_in_time() -> None:
 def test_nobody_is_in_a_hurry_for_ever() -> None:
     api = Api(A, ahead=8)
     api.start()
-    api.reconciling.found([(Spans(), {})])
+    api.reconciling.found([Said(Spans(), {})])
     api.store(service("web"))
     api.tell(WEB)
     assert api.reconciling.due_s == 2.0
