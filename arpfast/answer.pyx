@@ -140,6 +140,16 @@ cdef class Table:
         return Table(*map(Spans, gathered))
 
     @property
+    def empty(self):
+        """Whether it has no address."""
+        return not any(self.spans)
+
+    @property
+    def settled(self):
+        """Whether no address of it is being probed."""
+        return not self.spans[2]
+
+    @property
     def nbytes(self):
         """What it takes in memory."""
         return self.table.word[TABLE_WORDS] * sizeof(uint64_t)

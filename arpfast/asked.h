@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { ASKED_BITS = 12, ASKED_SIZE = 1 << ASKED_BITS };
+#include "places.h"
 
 struct asker {
     uint64_t monotonic_ns;
@@ -29,22 +29,8 @@ struct asked {
     struct asked_entry entries[ASKED_SIZE];
 };
 
-/* Neighbouring addresses get neighbouring places: a pool up to the memory's size has no collisions. */
 static inline struct asked_entry *asked_place(struct asked *asked, uint8_t version, const uint8_t address[16]) {
-    uint64_t high = 0;
-    uint32_t low;
-    if (version == 4) {
-        memcpy(&low, address, 4);
-    } else {
-        uint32_t middle;
-        memcpy(&high, address, 8);
-        memcpy(&middle, address + 8, 4);
-        high ^= (uint64_t)middle << 16;
-        memcpy(&low, address + 12, 4);
-    }
-    low = __builtin_bswap32(low);
-    uint64_t salt = (high + version + (low >> ASKED_BITS)) * 0x9e3779b97f4a7c15ull;
-    return &asked->entries[(low + (salt >> (64 - ASKED_BITS))) % ASKED_SIZE];
+    return &asked->entries[asked_index(version, address)];
 }
 
 /* The thread. */

@@ -6,8 +6,6 @@
 
 #include "asked.h"
 
-enum { ASKERS_BITS = 10, ASKERS_SIZE = 1 << ASKERS_BITS };
-
 #define ASKERS_FRESH_NS 1000000000u
 
 /* Here an asker's address is his own. */
@@ -16,13 +14,10 @@ struct askers {
 };
 
 static inline struct asked_entry *askers_place(struct askers *askers, const struct asker *asker) {
-    uint64_t mac = 0, high, low;
-    memcpy(&mac, asker->mac, 6);
+    uint64_t high, low;
     memcpy(&high, asker->address, 8);
     memcpy(&low, asker->address + 8, 8);
-    uint64_t hash = (mac ^ high) * 0x9e3779b97f4a7c15ull;
-    hash = ((hash ^ hash >> 32) + low + asker->ifindex) * 0x9e3779b97f4a7c15ull;
-    return &askers->entries[hash >> (64 - ASKERS_BITS)];
+    return &askers->entries[askers_index(mac_number(asker->mac), asker->ifindex, high, low)];
 }
 
 static inline bool asker_same(const struct asker *one, const struct asker *other) {

@@ -37,6 +37,7 @@ class Group(click.Group):
 
 def _overrides(
     interfaces: Sequence[str],
+    backend: Backend | None,
     probe: Probe | None,
     control: str | None,
     log_format: Format | None,
@@ -47,6 +48,7 @@ def _overrides(
     return Overrides(
         addresses=addresses(wanted),
         interfaces=tuple(interfaces),
+        backend=backend,
         probe=probe,
         control=os.path.abspath(control) if control else None,  # noqa: PTH100 (symlinks stay)
         log_format=log_format,
@@ -64,7 +66,7 @@ def cli() -> None:
                              "arpfast run -c /etc/arpfast.yaml"))  # fmt: skip
 @settings_options
 def run(
-    path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
+    path: str | None, interfaces: tuple[str, ...], backend: Backend | None, probe: Probe | None, user: str | None,
     name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Answer until told to stop.
@@ -72,8 +74,7 @@ def run(
     Addresses are added to those of the settings file; an address of the command line is an own one, as in 'addresses'.
     Started as root, drops to a user with no more than what answering takes. SIGHUP reads the file again.
     """
-    del backend  # there is one
-    overrides = _overrides(interfaces, probe, control, log_format, wanted)
+    overrides = _overrides(interfaces, backend, probe, control, log_format, wanted)
     if path is None and not overrides.addresses:
         raise click.UsageError("expected addresses or a settings file, as in 'arpfast run -i eth0 192.0.2.10'")
     from arpfast import inforce, starting  # noqa: PLC0415
@@ -91,7 +92,7 @@ def run(
 @settings_options
 @json_option
 def check(
-    path: str | None, interfaces: tuple[str, ...], backend: Backend, probe: Probe | None, user: str | None,
+    path: str | None, interfaces: tuple[str, ...], backend: Backend | None, probe: Probe | None, user: str | None,
     name: str | None, log_format: Format | None, control: str | None, wanted: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Say whether the settings would work on this machine, and if not, why.
@@ -99,13 +100,13 @@ def check(
     Takes what 'run' takes, and looks at everything that it would need: capabilities, interfaces, the user to become,
     the control socket, and who else would answer. Changes nothing. Exit status 1 if anything would fail.
     """
-    del backend, name
+    del name
     from arpfast import machine  # noqa: PLC0415
     from arpfast.check import Finding, examine  # noqa: PLC0415
     from arpfast.config import Config, combine, load  # noqa: PLC0415
 
     try:
-        overrides = _overrides(interfaces, probe, control, log_format, wanted)
+        overrides = _overrides(interfaces, backend, probe, control, log_format, wanted)
         config = combine(load(path) if path else Config(), overrides)
     except ConfigError as error:
         remedy = "correct it; the fields are described in docs/configuration.md"

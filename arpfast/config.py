@@ -35,7 +35,7 @@ PROBLEMS_SHOWN = 25
 
 Probe = Literal["quick", "rfc", "off"]
 Conflict = Literal["defend", "yield", "report"]
-Backend = Literal["auto", "raw"]
+Backend = Literal["auto", "xdp", "xdp-generic", "tc", "raw"]
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "human", "json"]
 Local = Literal["lo", "owner"]
@@ -171,6 +171,22 @@ class Config(msgspec.Struct, frozen=True):
         ),
     ] = "defend"
     rate_limit: Annotated[RateLimit | None, Meta(description="Limits on answers; without it there are none.")] = None
+    backend: Annotated[
+        Backend,
+        Meta(
+            description="Who answers: the kernel, in the network driver (xdp), in the stack as if there (xdp-generic) "
+            "or at tc ingress (tc), or the daemon from its sockets (raw), as it does where the kernel cannot. auto "
+            "takes xdp where that is known to do no harm, else tc."
+        ),
+    ] = "auto"
+    restart_s: Annotated[
+        Seconds | None,
+        Meta(
+            description="For how long the kernel goes on answering once the daemon has ended, so that a restart or an "
+            "upgrade loses nothing; not in a ring, whose members succeed at once.",
+            extra={"least_s": 1, "most_s": 300},
+        ),
+    ] = field(default=None, name="restart")
     ring: Annotated[
         RingSettings | None,
         Meta(description="Other hosts that answer for the same addresses, one for each, and succeed one another."),
@@ -206,6 +222,7 @@ class Overrides(msgspec.Struct, frozen=True):
     addresses: Spans = Spans()
     interfaces: tuple[str, ...] = ()
     probe: Probe | None = None
+    backend: Backend | None = None
     control: str | None = None
     log_format: Format | None = None
 
@@ -218,6 +235,7 @@ def combine(config: Config, overrides: Overrides) -> Config:
         addresses=config.addresses | overrides.addresses,
         interfaces=tuple(dict.fromkeys(config.interfaces + overrides.interfaces)),
         announce=replace(config.announce, probe=overrides.probe or config.announce.probe),
+        backend=overrides.backend or config.backend,
         control=overrides.control or config.control,
         log=replace(config.log, format=overrides.log_format or config.log.format),
     )
@@ -250,6 +268,9 @@ def read(source: bytes, name: str) -> Config:
             if ip_address(member) in config.addresses:
                 problem = f"expected addresses that no host has, but {member} is a member of the ring"
                 raise ConfigError(name, [Problem(0, "addresses", problem)])
+        if config.restart_s is not None:
+            problem = "expected no restart beside a ring: there another member succeeds, and two would answer"
+            raise ConfigError(name, [Problem(0, "restart", problem)])
     elif config.checks:
         problem = "expected a ring as well: without another member there is nowhere to go"
         raise ConfigError(name, [Problem(0, "checks", problem)])

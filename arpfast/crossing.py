@@ -10,9 +10,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from arpfast.answer import Table, Verdict
+    from arpfast.answer import Link, Table, Verdict
     from arpfast.spans import Span, Version
 
 
@@ -107,6 +108,34 @@ class Filter(Protocol):
         """Forget the interface; told after its sockets are closed."""
 
 
+class Answerer(Protocol):
+    """What has the kernel answer before the thread sees a frame."""
+
+    @property
+    def term(self) -> int:
+        """Where `struct term` lies, which the thread puts off (term.h)."""
+
+    outlive_ns: int
+
+    def set_link(self, ifindex: int, link: Link, table: Table, /) -> None:
+        """Answer as the thread does; told after it. Never fails."""
+
+    def drop_link(self, ifindex: int, /) -> None:
+        """Answer there no more."""
+
+    def set_members(self, *, any_: bool) -> None:
+        """Whether there are members, whose questions are the thread's."""
+
+    def on(self, ifindex: int, /) -> tuple[str, str, dict[Verdict, int]]:
+        """Who answers there, why nothing better, and what the kernel counted."""
+
+    def asked(self, version: Version, address: int, /) -> Asked | None:
+        """Whom the kernel answered last for an address."""
+
+    def askers(self) -> list[Asker]:
+        """Whom it answered lately."""
+
+
 class RateLimit(Struct, frozen=True):
     """Token buckets for answers: for each asking MAC, and in all; a rate of 0 is no limit."""
 
@@ -145,6 +174,15 @@ class LinkStatistics(Struct, frozen=True):
     socket_errors: int  # times a socket reported an error: an interface that went down, mostly
     queued: int  # messages that wait to be sent
     withheld: int = 0  # frames of messages that a freeze kept from being sent
+    backend: str = "raw"  # who answers: the thread from its socket (raw), or before it the kernel
+    why: str = ""  # nothing better answers
+    in_kernel: int = 0  # replies that the kernel gave; they are among `verdicts`, too
+
+    def with_kernel(self, backend: str, why: str, verdicts: dict[Verdict, int]) -> LinkStatistics:
+        """The same with what the kernel counted, and the thread never saw."""
+        both = {verdict: count + verdicts.get(verdict, 0) for verdict, count in self.verdicts.items()}
+        in_kernel = next((count for verdict, count in verdicts.items() if verdict.name == "REPLY"), 0)
+        return replace(self, verdicts=both, backend=backend, why=why, in_kernel=in_kernel)
 
 
 class WatchStatistics(Struct, frozen=True):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from arpfast.bpf.backends import Answerer
     from arpfast.bpf.programs import Filter
     from arpfast.config import Config
     from arpfast.crossing import Fact
@@ -54,12 +55,14 @@ class Daemon:
         responder: Responder,
         log: logs.Logger,
         filter_: Filter | None = None,
+        answerer: Answerer | None = None,
         seat: Callable[[Daemon], Seat] | None = None,
     ) -> None:
         """Everything is open by now; nothing is wanted yet. `seat` makes the seat in the ring, if there is a ring."""
         self.settings = settings
         self.responder = responder
         self.filter = filter_
+        self._answerer = answerer
         self.announcer = Announcer(
             responder,
             rate_per_s=settings.config.announce.rate,
@@ -107,6 +110,8 @@ class Daemon:
                 self._notifier.stopping()
                 if self.seat is not None:
                     await leave(self.seat.leave(), self._stop)
+                if self._answerer is not None:
+                    self._answerer.end()
                 for task in tasks:
                     task.cancel()
         finally:

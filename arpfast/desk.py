@@ -62,7 +62,7 @@ class Desk:
             "version": __version__,
             "pid": os.getpid(),
             "started_unix_s": daemon.started_unix_s,
-            "backend": "raw",
+            "backend": daemon.settings.config.backend,
             "filter": filter_told(daemon.filter),
             "ready": daemon.ready(announced),
             "config": daemon.settings.status(),
@@ -127,8 +127,9 @@ def links_told(responder: Responder, announced: AnnouncerStatistics) -> list[dic
         link = counted.get(totals.ifindex)
         verdicts = {} if link is None else {v.name.lower(): count for v, count in link.verdicts.items() if count}
         sent = {} if link is None else {kind.name.lower(): count for kind, count in link.sent.items()}
-        drops = 0 if link is None else link.drops
-        links.append({**msgspec.to_builtins(totals), "verdicts": verdicts, "sent": sent, "drops": drops})
+        told = {"verdicts": verdicts, "sent": sent, "drops": 0 if link is None else link.drops}
+        told |= {"backend": None, "why": ""} if link is None else {"backend": link.backend, "why": link.why}
+        links.append({**msgspec.to_builtins(totals), **told, "in_kernel": 0 if link is None else link.in_kernel})
     return links
 
 

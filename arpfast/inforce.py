@@ -29,7 +29,7 @@ from arpfast.yamltree import Problem
 if TYPE_CHECKING:
     from arpfast.ring.settings import RingSettings
 
-FIXED = ("control", "metrics", "local")
+FIXED = ("control", "metrics", "local", "backend", "restart_s")
 """Fields that a reload cannot change."""
 FIXED_IN_RING = ("port", "label", "election")
 """Those of `ring` that it cannot; nor can it make a ring or give one up."""
@@ -113,7 +113,7 @@ def _carried_over(old: Spans, new: Spans) -> tuple[Spans, int, int]:
 
 def fixed(old: Config, new: Config) -> list[str]:
     """The fields that differ but stay as they are until a restart."""
-    changed = [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+    changed = [name.removesuffix("_s") for name in FIXED if getattr(old, name) != getattr(new, name)]
     if old.ring is None or new.ring is None:
         return changed + (["ring"] if old.ring != new.ring else [])
     return changed + [f"ring.{name}" for name in FIXED_IN_RING if getattr(old.ring, name) != getattr(new.ring, name)]
@@ -152,7 +152,8 @@ class InForce:
     def replace(self, new: Config) -> dict[str, Any]:
         """Put `new` in force, and say what differs."""
         old = self.config
-        changed = [name for name in Config.__struct_fields__ if getattr(old, name) != getattr(new, name)]
+        fields = Config.__struct_fields__
+        changed = [name.removesuffix("_s") for name in fields if getattr(old, name) != getattr(new, name)]
         own, more_own, fewer_own = _carried_over(old.addresses, new.addresses)
         proxied, more_proxied, fewer_proxied = _carried_over(old.proxy, new.proxy)
         self.config = msgspec.structs.replace(new, addresses=own, proxy=proxied, ring=_seated(old.ring, new.ring))

@@ -8,8 +8,9 @@
  *
  * A pass looks at each ring once and takes up to BATCH frames from it. Replies are written over the requests, in the
  * ring, and sent by one sendmmsg; then the slots go back to the kernel. When no ring had anything, the thread sleeps
- * in ppoll, without a timeout unless messages wait for their pace, others are watched (succession.h), or there is a
- * lease (lease.h): an idle responder wakes for nothing. */
+ * in ppoll, without a timeout unless messages wait for their pace, others are watched (succession.h), there is a lease
+ * (lease.h), or the kernel answers as well and its term is to be put off (term.h): an idle responder wakes for nothing.
+ */
 #ifndef ARPFAST_LOOP_H
 #define ARPFAST_LOOP_H
 
@@ -115,9 +116,11 @@ static inline void adopt_rates(struct loop *loop, const struct rates *rates) {
 
 static inline void look_at_clocks(struct loop *loop) {
     loop->now_ns = clock_ns(CLOCK_MONOTONIC);
-    if (!loop->lease.gap_ns) return;
-    lease_settle(&loop->lease, __atomic_load_n(&loop->settled, __ATOMIC_ACQUIRE));
-    lease_look(&loop->lease, clock_ns(CLOCK_BOOTTIME));
+    if (loop->lease.gap_ns) {
+        lease_settle(&loop->lease, __atomic_load_n(&loop->settled, __ATOMIC_ACQUIRE));
+        lease_look(&loop->lease, clock_ns(CLOCK_BOOTTIME));
+    }
+    if (loop->term) term_put_off(loop->term, &loop->lease, loop->now_ns, loop->outlive_ns);
 }
 
 static inline void adopt(struct loop *loop, struct plan *plan) {
@@ -166,6 +169,7 @@ static void *loop_run(void *argument) {
         if (loop->watch_ns != FOREVER && loop->watch_ns > loop->now_ns && loop->watch_ns - loop->now_ns < sleep_ns)
             sleep_ns = loop->watch_ns - loop->now_ns;
         if (loop->lease.gap_ns && sleep_ns > loop->lease.gap_ns / 3) sleep_ns = loop->lease.gap_ns / 3;
+        if (loop->term && sleep_ns > loop->outlive_ns / 3) sleep_ns = loop->outlive_ns / 3;
         struct timespec timeout = {(time_t)(sleep_ns / 1000000000u), (long)(sleep_ns % 1000000000u)};
         rest(loop, sleep_ns == FOREVER ? NULL : &timeout);
     }

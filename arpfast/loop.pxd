@@ -196,6 +196,11 @@ cdef extern from "lease.h" nogil:
         uint64_t settled
 
 
+cdef extern from "term.h" nogil:
+    ctypedef struct term_t "struct term":
+        pass
+
+
 cdef extern from "loop.h" nogil:
     ctypedef struct watched_t "struct watched":
         uint64_t questions
@@ -210,6 +215,8 @@ cdef extern from "loop.h" nogil:
         askers_t askers
         facts_t facts
         lease_t lease
+        term_t *term
+        uint64_t outlive_ns
         watched_t watched
 
     long loops_alive

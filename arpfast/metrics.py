@@ -18,6 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from arpfast import __version__
+from arpfast.answer import Verdict
 from arpfast.inspection import FILTER_VERDICTS, Phase
 from arpfast.serving import Listener, Stream, TooLong
 
@@ -81,17 +82,23 @@ def engine(responder: Responder, announcer: Announcer, filter_: Filter | None) -
     sent = CounterMetricFamily("arpfast_sent_frames", "Frames sent unasked", labels=["interface", "kind"])
     refused = CounterMetricFamily("arpfast_send_errors", "Frames that could not be sent", labels=["interface"])
     failed = CounterMetricFamily("arpfast_socket_errors", "Errors told by packet sockets", labels=["interface"])
+    answers = CounterMetricFamily(
+        "arpfast_answers", "Replies by who gave them: the daemon (raw) or the kernel", labels=["interface", "backend"]
+    )
     queued = GaugeMetricFamily("arpfast_queued_messages", "Messages that wait to be sent", labels=["interface"])
     for link in counted.links:
         for verdict, count in link.verdicts.items():
             frames.add_metric([link.name, verdict.name.lower()], count)
         for kind, count in link.sent.items():
             sent.add_metric([link.name, kind.name.lower()], count)
+        answers.add_metric([link.name, "raw"], link.verdicts[Verdict.REPLY] - link.in_kernel)
+        if link.backend != "raw" or link.in_kernel:
+            answers.add_metric([link.name, link.backend], link.in_kernel)
         drops.add_metric([link.name], link.drops)
         refused.add_metric([link.name], link.send_errors)
         failed.add_metric([link.name], link.socket_errors)
         queued.add_metric([link.name], link.queued)
-    yield from (frames, drops, sent, refused, failed, queued)
+    yield from (frames, answers, drops, sent, refused, failed, queued)
     if filter_ is not None:
         judged = filter_.statistics()
         filtered = CounterMetricFamily(

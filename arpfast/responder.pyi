@@ -2,6 +2,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from arpfast.answer import Table
+from arpfast.crossing import Answerer
 from arpfast.crossing import Asked as Asked
 from arpfast.crossing import Asker as Asker
 from arpfast.crossing import Estate as Estate
@@ -47,6 +48,7 @@ class Responder:
         ring_frames: int = 4096,
         limit: RateLimit | None = None,
         filter: Filter | None = None,  # noqa: A002
+        answerer: Answerer | None = None,
         fifo: bool = False,
     ) -> Self: ...
     def __enter__(self) -> Self: ...

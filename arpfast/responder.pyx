@@ -9,7 +9,7 @@ may change a plan, is serialized by a lock, so any thread may call anything. Aft
 `close` frees, and everything else is the parent's.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
@@ -22,6 +22,7 @@ from arpfast.loop cimport (
     facts_take, family_protocol, loop_beats, loop_free, loop_new, loop_publish, loop_ring, loop_settle, loop_start,
     loop_stop, loop_t, loop_wait_adopted, loops_alive, message_t, pace_of, peek, plan_free, plan_new, plan_t,
     plans_alive, port_close, port_orphaned, queue_clear, queue_put, rates_t, ring_filter,
+    term_t,
 )
 from arpfast.port cimport Port, failure
 from arpfast.succession cimport HeldEstate, HeldWatch, Watches, pack, pack_message
@@ -79,7 +80,9 @@ cdef class Responder:
     `rate_per_s` paces all that `send` sends, on all interfaces together. `ring_frames` is how many frames wait for the
     thread on an interface, per family, before the kernel drops (256 bytes each; a power of two). `limit` bounds how
     often it answers. `filter`, if given, is an `arpfast.bpf.programs.Filter` or the like: it gets each table, and its
-    eBPF goes before all sockets that are opened; without it they get a classic filter, which knows no addresses. With
+    eBPF goes before all sockets that are opened; without it they get a classic filter, which knows no addresses.
+    `answerer`, if given, is an `arpfast.bpf.backends.Answerer` or the like: the kernel answers by it what it can, for
+    as long as the thread puts off its term; it must outlive the Responder. With
     `fifo` the thread runs before all ordinary ones (SCHED_FIFO, lowest priority) if CAP_SYS_NICE or RLIMIT_RTPRIO allow
     it when it starts; the limit is raised here if it may be, so the capability can go in between. Needs CAP_NET_RAW
     whenever a link is opened. A context manager that closes.
@@ -103,9 +106,10 @@ cdef class Responder:
     cdef dict shown  # ifindex -> (tables, their union), for the filter
     cdef list held  # what the thread's plan points to
     cdef object filter
+    cdef object answerer
     cdef object lock
 
-    def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None, fifo=False):
+    def __cinit__(self, *, rate_per_s=20000, ring_frames=4096, limit=None, filter=None, answerer=None, fifo=False):
         self.set_wished_rates(rate_per_s, limit)
         if not 256 <= ring_frames <= 65536 or ring_frames & (ring_frames - 1):
             raise ValueError(f"expected a power of two from 256 to 65536 for ring_frames, not {ring_frames}")
@@ -117,9 +121,13 @@ cdef class Responder:
         self.owner = getpid()
         self.frames = ring_frames
         self.filter = filter
+        self.answerer = answerer
         self.loop = loop_new(int.from_bytes(os.urandom(8), "little"))
         if self.loop is NULL:
             raise failure("set up the responder", None)
+        if answerer is not None:
+            self.loop.term = <term_t *><uintptr_t>answerer.term
+            self.loop.outlive_ns = answerer.outlive_ns
         self.fifo = fifo
         if fifo:
             soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
@@ -298,6 +306,7 @@ cdef class Responder:
                     self.withdraw(port)
                     port.wish = None
                 elif port.wish == wish and port.table is wanted:
+                    self.delegate(port)
                     return
             else:
                 port = Port(ifindex, name)
@@ -311,6 +320,13 @@ cdef class Responder:
             port.table = wanted
             self.ports[ifindex] = port
             self.publish()
+            self.delegate(port)
+
+    cdef int delegate(self, Port port) except -1:
+        """Have the kernel answer as the thread does by now; in between, who asks it is told what both tables hold."""
+        if self.answerer is not None:
+            self.answerer.set_link(port.port.ifindex, port.link, port.table)
+        return 0
 
     def set_rates(self, *, rate_per_s, limit):
         """Send and answer at other rates from now on, as for the constructor; the same again forgets nobody."""
@@ -356,6 +372,8 @@ cdef class Responder:
             members = Members(macs) if macs else None
             if self.filter is not None:
                 self.filter.set_members(macs)
+            if self.answerer is not None:
+                self.answerer.set_members(any_=bool(macs))
             self.members, self.macs = members, macs
             self.publish()
 
@@ -365,6 +383,8 @@ cdef class Responder:
         with self.lock:
             self.opened()
             port = self.ports.get(ifindex)
+            if self.answerer is not None:
+                self.answerer.drop_link(ifindex)
             if port is not None:
                 self.withdraw(port)
             self.shown.pop(ifindex, None)
@@ -448,7 +468,10 @@ cdef class Responder:
             self.opened()
             links = []
             for port in self.ports.values():
-                links.append(port.statistics())
+                link = port.statistics()
+                if self.answerer is not None:
+                    link = link.with_kernel(*self.answerer.on(link.ifindex))
+                links.append(link)
             freezes = peek(&self.loop.lease.freezes)
             return Statistics(
                 tuple(links), peek(&self.loop.facts.lost), self.messages_dropped,
@@ -470,9 +493,10 @@ cdef class Responder:
         cdef asker_t asker
         self.opened()
         pack(packed, version, address)
-        if not asked_find(&self.loop.asked, version, packed, &asker):
-            return None
-        return Asked(<bytes>asker.mac[:6], asker.ifindex, asker.monotonic_ns)
+        found = [] if self.answerer is None else [self.answerer.asked(version, address)]
+        if asked_find(&self.loop.asked, version, packed, &asker):
+            found.append(Asked(<bytes>asker.mac[:6], asker.ifindex, asker.monotonic_ns))
+        return max(filter(None, found), key=attrgetter("monotonic_ns"), default=None)
 
     def askers(self, at_most):
         """Who asked lately for whatever address, the latest first; other members, and who only probed, are in none.
@@ -482,7 +506,7 @@ cdef class Responder:
         cdef asker_t asker
         cdef int place
         self.opened()
-        found = []
+        found = [] if self.answerer is None else self.answerer.askers()
         for place in range(ASKERS_SIZE):
             if askers_read(&self.loop.askers, place, &asker):
                 address = asker.address[:4] if asker.version == 4 else asker.address[:16]
@@ -491,4 +515,8 @@ cdef class Responder:
                     asker.monotonic_ns,
                 ))
         found.sort(key=attrgetter("monotonic_ns"), reverse=True)
-        return tuple(found[:at_most])
+        # the latest of each: one may have been answered by the thread as well as by the kernel
+        latest = {}
+        for one in found:
+            latest.setdefault((one.mac, one.ifindex, one.version, one.address), one)
+        return tuple(latest.values())[:at_most]

@@ -17,7 +17,7 @@ import resource
 import signal
 from typing import TYPE_CHECKING
 
-from arpfast import control, local, logs, privileges
+from arpfast import control, keeping, local, logs, privileges
 from arpfast.daemon import SIGNALS, Daemon
 from arpfast.inforce import InForce, Place, limit, read
 from arpfast.privileges import Capability
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from arpfast.bpf.backends import Answerer
     from arpfast.bpf.programs import Filter
     from arpfast.config import Config
+    from arpfast.privileges import Account
     from arpfast.responder import RateLimit
     from arpfast.ring.seat import Seat
 
@@ -77,11 +79,15 @@ def run(place: Place) -> None:
                 kept.add(Capability.BPF)  # a new table is a new map
             if config.local:
                 kept.add(Capability.NET_ADMIN)
+            answering = None if filtering is None else answerer(config, filtering, account, log)
+            if answering is not None:
+                opened.callback(answering.close)
             responder = opened.enter_context(
                 Responder(
                     rate_per_s=config.announce.rate,
                     limit=limit(config),
                     filter=filtering,
+                    answerer=answering,
                     fifo=config.ring is not None,  # who watches others must not be late
                 )
             )
@@ -93,7 +99,7 @@ def run(place: Place) -> None:
         except (OSError, privileges.NoSuchUser) as error:
             raise CannotStart(said(error)) from error
         try:
-            asyncio.run(_serve(InForce(place, config), responder, log, filtering, listening, serving, seat))
+            asyncio.run(_serve(InForce(place, config), responder, log, filtering, answering, listening, serving, seat))
         except OSError as error:  # what goes wrong once it runs comes in a group
             raise CannotStart(said(error)) from error
 
@@ -103,11 +109,12 @@ async def _serve(
     responder: Responder,
     log: logs.Logger,
     filtering: Filter | None,
+    answering: Answerer | None,
     listening: socket.socket,
     serving: socket.socket | None,
     seat: Callable[[Daemon], Seat] | None,
 ) -> None:
-    await Daemon(settings, responder, log, filtering, seat).run(listening, serving)
+    await Daemon(settings, responder, log, filtering, answering, seat).run(listening, serving)
 
 
 def _seat(config: Config, name: str | None) -> Callable[[Daemon], Seat] | None:
@@ -164,4 +171,22 @@ def filter_(rates: RateLimit | None, log: logs.Logger) -> Filter | None:
         return Filter(limit=rates)
     except (ImportError, OSError) as error:
         log.warning("no eBPF filter, a classic one does", why=said(error).partition("\n")[0])
+        return None
+
+
+def answerer(config: Config, filtering: Filter, account: Account | None, log: logs.Logger) -> Answerer | None:
+    """What has the kernel answer, where the settings want it to and it can; the thread's sockets do without."""
+    from arpfast.bpf.backends import Answerer  # noqa: PLC0415 (there is libbpf)
+
+    keep = None
+    try:
+        keep = keeping.folder(config.control, account, wanted=config.restart_s is not None)
+    except OSError as error:
+        if config.restart_s is not None:
+            log.warning("nothing is kept for a restart", why=said(error))
+    try:
+        return Answerer(filtering, config.backend, keep=keep, restart_s=config.restart_s or 0)
+    except OSError as error:
+        if config.backend != "raw":
+            log.warning("the kernel does not answer, the daemon does", why=said(error))
         return None

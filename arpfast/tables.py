@@ -115,11 +115,14 @@ def show_status(status: dict[str, Any]) -> None:
     # What is nothing everywhere says nothing
     columns = {name: found for name, found in columns.items() if any(found) or name in ("answering", "replies")}
     rows = [
-        [link["interface"], *(Text(_count(found[at]), _STYLES.get(name, "")) for name, found in columns.items())]
+        [link["interface"], link["backend"] or "", *(Text(_count(found[at]), _STYLES.get(name, "")) for name, found in columns.items())]
         for at, link in enumerate(links)
     ]
     if rows:
-        console.print(_table(["interface", *columns], rows, right=list(columns)))
+        console.print(_table(["interface", "answered by", *columns], rows, right=list(columns)))
+        for link in links:
+            if link["why"]:
+                console.print(Text(f"{link['interface']}: {link['backend']}, since {link['why']}", style="dim"))
     else:
         console.print(Text("no interface that can be used; see 'arpfast check'", style="red"))
     if (bgp := status.get("bgp")) is not None:

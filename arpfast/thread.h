@@ -13,6 +13,7 @@
 #include "guard.h"
 #include "lease.h"
 #include "plan.h"
+#include "term.h"
 
 enum {
     BATCH = 64,
@@ -49,6 +50,8 @@ struct loop {
     _Alignas(64) struct plan *plan; /* from here on the thread's own */
     uint64_t now_ns;
     struct lease lease;
+    struct term *term;   /* of the kernel's own answers; NULL: it gives none */
+    uint64_t outlive_ns; /* for how long it goes on without us, where there is no lease */
     uint64_t watch_ns; /* when the next watch is due */
     struct watched watched;
     uint64_t beats; /* passes of the thread; Python reads it to know that it lives */

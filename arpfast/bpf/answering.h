@@ -66,6 +66,32 @@ static __always_inline enum deed judge_reply(const struct term *term, const stru
     return admission == ASKER_LIMITED ? REFUSE : LEAVE;
 }
 
+/* Remembers who is answered: for the address, and among all. The reply, which lies in the sheet, has the asker's own
+ * address; who probed has none, and need not be told of anything. */
+static __always_inline void note_asker(__u32 ifindex, const struct sheet *sheet, const struct outcome *outcome) {
+    struct recent now = {.monotonic_ns = bpf_ktime_get_coarse_ns(),
+                         .mac = mac_number(outcome->mac) | (__u64)outcome->version << 48,
+                         .ifindex = ifindex};
+    __u32 at = asked_index(outcome->version, outcome->address);
+    now.high = load64(outcome->address);
+    now.low = load64(outcome->address + 8);
+    struct recent *entry = bpf_map_lookup_elem(&asked, &at);
+    if (entry) recent_note(entry, &now);
+    if (outcome->version == 4) {
+        now.high = load32(((const struct arp_frame *)sheet->frame)->arp.tpa);
+        if (!now.high) return;
+        now.low = 0;
+    } else {
+        const __u8 *destination = ((const struct nd_frame *)sheet->frame)->ipv6.destination;
+        if (ip6_is_multicast(destination)) return;
+        now.high = load64(destination);
+        now.low = load64(destination + 8);
+    }
+    at = askers_index(mac_number(outcome->mac), ifindex, now.high, now.low);
+    entry = bpf_map_lookup_elem(&asked_by, &at);
+    if (entry) recent_note(entry, &now);
+}
+
 static __always_inline enum deed respond(__u64 seat, struct sheet *sheet, __u32 length, __u32 *reply_length) {
     __u32 key = seat & 0xffff, zero = 0;
     const struct link *link = bpf_map_lookup_elem(&identities, &key);
@@ -78,6 +104,7 @@ static __always_inline enum deed respond(__u64 seat, struct sheet *sheet, __u32 
         __u64 asker = mac_number(((const struct ethernet *)sheet->frame)->source);
         verdict = answer(table_in(seat >> 16 & 0xffff), link, sheet->frame, length, sizeof sheet->frame, &outcome);
         if (verdict == VERDICT_REPLY) deed = judge_reply(term, &outcome, asker, &verdict);
+        if (deed == SEND) note_asker(seat >> 32, sheet, &outcome);
     }
     __u32 place = tally_key(seat >> 32, verdict);
     __u64 *tally = bpf_map_lookup_elem(&tallies, &place);

@@ -9,7 +9,7 @@ is out of use is not written to again before 1000 others have come and gone, so 
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy
 from posix.mman cimport munmap
 
 import errno
@@ -19,6 +19,7 @@ from enum import IntEnum
 from arpfast.answer cimport VERDICT_COUNT, Link, Table, link_t
 
 from arpfast.answer import Verdict
+from arpfast.crossing import Asked, Asker
 
 
 cdef extern from "bpf/libbpf.h" nogil:
@@ -31,6 +32,8 @@ cdef extern from "attach.h" nogil:
     enum:
         SEATS_MAX
         LINKS_KEPT
+        ASKED_SIZE
+        ASKERS_SIZE
 
     ctypedef enum way_t "enum way":
         WAY_NATIVE
@@ -41,6 +44,14 @@ cdef extern from "attach.h" nogil:
         uint64_t until_ns
         uint64_t boot_until_ns
         uint64_t members
+
+    ctypedef struct recent_t "struct recent":
+        uint64_t monotonic_ns
+        uint64_t mac
+        uint64_t high
+        uint64_t low
+        uint64_t ifindex
+        uint64_t sum
 
     ctypedef struct driver_t "struct driver":
         char name[32]
@@ -55,6 +66,9 @@ cdef extern from "attach.h" nogil:
     int way_pinned(const char *path) noexcept
     int way_classify(int program, uint32_t ifindex) noexcept
     int way_declassify(uint32_t ifindex) noexcept
+    uint32_t asked_index(uint8_t version, const uint8_t *address) noexcept
+    uint64_t recent_sum(const recent_t *recent) noexcept
+    uint8_t recent_version(const recent_t *recent) noexcept
     int driver_read(uint32_t ifindex, driver_t *driver) noexcept
     void *map_memory(int map, size_t size) noexcept
     int tally_total(int map, uint32_t key, int cpus, uint64_t *values, uint64_t *total) noexcept
@@ -98,10 +112,11 @@ cdef class Seats:
     cdef object programs
     cdef uint64_t *seats
     cdef term_t *terms
+    cdef recent_t *asked_last
+    cdef recent_t *asked_by
     cdef int identities, counts
     cdef dict seated    # ifindex -> (Table, slot, Link, identity)
     cdef list free      # identities, in the order in which they came free
-    cdef dict shared    # Link -> [identity, how many seats]
 
     def __cinit__(self, programs):
         self.programs = programs
@@ -110,7 +125,9 @@ cdef class Seats:
         self.identities, self.counts = programs.answer_map("identities"), programs.answer_map("tallies")
         self.seats = <uint64_t *>map_memory(programs.answer_map("seats"), SEATS_MAX * sizeof(uint64_t))
         self.terms = <term_t *>map_memory(programs.answer_map("terms"), sizeof(term_t))
-        if self.seats is NULL or self.terms is NULL:
+        self.asked_last = <recent_t *>map_memory(programs.answer_map("asked"), ASKED_SIZE * sizeof(recent_t))
+        self.asked_by = <recent_t *>map_memory(programs.answer_map("asked_by"), ASKERS_SIZE * sizeof(recent_t))
+        if self.seats is NULL or self.terms is NULL or self.asked_last is NULL or self.asked_by is NULL:
             self.close()
             raise MemoryError("no memory for the seats of the kernel's answer")
 
@@ -123,7 +140,11 @@ cdef class Seats:
             munmap(self.seats, SEATS_MAX * sizeof(uint64_t))
         if self.terms is not NULL:
             munmap(self.terms, sizeof(term_t))
-        self.seats, self.terms = NULL, NULL
+        if self.asked_last is not NULL:
+            munmap(self.asked_last, ASKED_SIZE * sizeof(recent_t))
+        if self.asked_by is not NULL:
+            munmap(self.asked_by, ASKERS_SIZE * sizeof(recent_t))
+        self.seats, self.terms, self.asked_last, self.asked_by = NULL, NULL, NULL, NULL
 
     @property
     def term(self):
@@ -193,6 +214,45 @@ cdef class Seats:
         finally:
             free(values)
         return dict(zip(VERDICTS, counts, strict=False)), counts[VERDICT_COUNT]
+
+
+    def asked(self, version, address):
+        """Who was answered last for an address, as `Responder.asked`."""
+        cdef uint8_t packed[16]
+        cdef recent_t found
+        cdef bytes wanted = address.to_bytes(4 if version == 4 else 16, "big").ljust(16, b"\0")
+        memcpy(packed, <const char *>wanted, 16)
+        if self.asked_last is NULL:
+            return None
+        found = self.asked_last[asked_index(version, packed)]
+        if not whole(&found) or recent_version(&found) != version or ip(&found) != wanted:
+            return None
+        return Asked(mac(&found), found.ifindex, found.monotonic_ns)
+
+    def askers(self):
+        """Who asked lately, as `Responder.askers`, in no order."""
+        cdef recent_t found
+        gathered = []
+        for place in range(ASKERS_SIZE if self.asked_by is not NULL else 0):
+            found = self.asked_by[place]
+            if whole(&found):
+                version = recent_version(&found)
+                address = int.from_bytes(ip(&found)[:4 if version == 4 else 16], "big")
+                gathered.append(Asker(mac(&found), found.ifindex, version, address, found.monotonic_ns))
+        return gathered
+
+
+cdef bint whole(const recent_t *recent) noexcept:
+    """Whether an entry is one processor's, and of this loading."""
+    return recent.mac != 0 and recent.sum == recent_sum(recent)
+
+
+cdef bytes mac(const recent_t *recent):
+    return (<const char *>&recent.mac)[:6]
+
+
+cdef bytes ip(const recent_t *recent):
+    return (<const char *>&recent.high)[:16]
 
 
 cdef class Attachment:

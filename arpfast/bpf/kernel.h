@@ -69,12 +69,16 @@ enum part {
     PART_IDENTITIES,
     PART_TERMS,
     PART_TALLIES,
+    PART_ASKED,
+    PART_ASKED_BY,
     PARTS
 };
 
 static const char *const part_names[PARTS] = {"filter_arp", "filter_nd",  "guard",  "answer_xdp", "answer_tc",
                                               "links",      "tables",     "limits", "members",    "counters",
-                                              "seats",      "identities", "terms",  "tallies"};
+                                              "seats",      "identities", "terms",  "tallies", "asked", "asked_by"};
+
+_Static_assert(sizeof part_names / sizeof *part_names == PARTS && PART_ASKED_BY == 15, "each part has its name");
 
 /* What to ask for: each has what those before it have, and needs more of the kernel. */
 enum extent { EXTENT_FILTERS, EXTENT_GUARD, EXTENT_ANSWERS };

@@ -4,7 +4,9 @@
 
 #include <linux/types.h>
 
+#include "../term.h"
 #include "../verdict.h"
+#include "recent.h"
 
 enum {
     LINKS_MAX = 1024,   /* interfaces at a time; one more is merely not filtered */
@@ -41,13 +43,6 @@ struct limits {
 static inline __u64 seat_word(__u32 ifindex, __u32 slot, __u32 identity) {
     return (__u64)ifindex << 32 | slot << 16 | identity;
 }
-
-/* Until when the programs may answer. The thread puts it off as long as it lives; both clocks stand in the kernel. */
-struct term {
-    uint64_t until_ns;      /* CLOCK_MONOTONIC_COARSE */
-    uint64_t boot_until_ns; /* CLOCK_BOOTTIME, which costs more, and goes on in a suspended machine; 0: not asked */
-    uint64_t members;       /* whether there are any: what they ask is for the thread */
-};
 
 /* What became of the frames of an interface: of each seat its verdicts, and UNJUDGED, which are longer than the
  * programs read, or of another member. */

@@ -122,6 +122,22 @@ struct {
     __type(value, __u64);
 } tallies SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, ASKED_SIZE);
+    __type(key, __u32); /* asked_index() */
+    __type(value, struct recent);
+} asked SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, ASKERS_SIZE);
+    __type(key, __u32); /* askers_index() */
+    __type(value, struct recent);
+} asked_by SEC(".maps");
+
 #include "words.h"
 
 /* What a frame is to us. */

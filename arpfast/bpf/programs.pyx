@@ -45,6 +45,8 @@ cdef extern from "kernel.h" nogil:
         PART_IDENTITIES
         PART_TERMS
         PART_TALLIES
+        PART_ASKED
+        PART_ASKED_BY
         PARTS
         LINKS_MAX
         SLOTS_MAX
@@ -321,7 +323,7 @@ cdef class Filter:
         with self.lock:
             self.opened()
             return self.fds[{"seats": PART_SEATS, "identities": PART_IDENTITIES, "terms": PART_TERMS,
-                             "tallies": PART_TALLIES}[name]]
+                             "tallies": PART_TALLIES, "asked": PART_ASKED, "asked_by": PART_ASKED_BY}[name]]
 
     def take(self, table):
         """The slot where a table lies that one more seat is answered from. Raises OSError."""

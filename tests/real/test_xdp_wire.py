@@ -1,0 +1,177 @@
+"""The kernel answers: seen from the wire, from `status`, and when the daemon is stopped, killed, replaced or reloaded."""
+
+from __future__ import annotations
+
+import signal
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arpfast import keeping
+from arpfast.bpf.answering import Attachment, Way
+from arpfast.bpf.programs import Filter
+from lab import Arp, Lab, Link, wait_until
+from lab.frames import REPLY
+from lab.generator import Flood
+from tests.real.stage import DEADLINE_S, Daemon, pair, received
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arpfast.bpf.backends import Backend
+
+KERNEL: list[Backend] = ["xdp", "xdp-generic", "tc"]
+OWN4, OWN6, PROXY4, PROXY6 = "192.0.2.10", "2001:db8::10", "192.0.2.77", "2001:db8::2:77"
+SETTINGS = {
+    "addresses": [OWN4, "192.0.2.128/26", OWN6],
+    "proxy": ["192.0.2.64/27", "2001:db8::2:0/112"],
+    "announce": {"probe": "off", "repeat": 1, "refresh": "off"},
+    "metrics": "127.0.0.1:9707",
+}
+
+
+class Stranger:
+    """An XDP program of somebody else's that passes everything: a veth's other end needs one, or it is in our way."""
+
+    def __init__(self, link: Link) -> None:
+        self.programs = Filter()
+        self.attached = link.host.call(Attachment, self.programs.answer_program(True), link.index, Way.NATIVE)
+
+    def close(self) -> None:
+        self.attached.close()
+        self.programs.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> Iterator[None]:
+    """What is kept for a restart goes with the interface that it is on."""
+    yield
+    if keeping.is_mounted():
+        wait_until(_cleared, DEADLINE_S, what="all links to be gone")
+
+
+def _cleared() -> bool:
+    keeping.clear()
+    return not list(keeping.MOUNTED.glob("arpfast/*"))
+
+
+@pytest.fixture
+def bare(lab: Lab) -> tuple[Link, Link]:
+    """For floods, which bring a program of their own to the near end."""
+    return pair(lab)
+
+
+@pytest.fixture
+def cable(lab: Lab) -> Iterator[tuple[Link, Link]]:
+    near, far = pair(lab)
+    near.host.set({f"net.ipv{version}.neigh.eth0.retrans_time_ms": 100 for version in (4, 6)})
+    program = Stranger(near)
+    yield near, far
+    program.close()
+
+
+def start(far: Link, backend: Backend, **settings: Any) -> Daemon:
+    daemon = Daemon(far.host, "-i", far.name, "--backend", backend, settings=SETTINGS | settings)
+    daemon.wait_phase(OWN6, interface=far.name)
+    return daemon
+
+
+def in_kernel(daemon: Daemon, interface: str = "eth0") -> int:
+    return int(daemon.link(interface)["in_kernel"])
+
+
+@pytest.mark.parametrize("backend", KERNEL)
+def test_every_kind_of_address_is_answered_by_the_kernel(cable: tuple[Link, Link], backend: Backend) -> None:
+    near, far = cable
+    daemon = start(far, backend)
+    for address in (OWN4, OWN6, PROXY4, PROXY6):
+        before = in_kernel(daemon)
+        assert near.host.resolve(address, deadline_s=DEADLINE_S) == far.mac
+        assert in_kernel(daemon) > before
+        assert daemon.explain(address)["last_asked"]["mac"] == str(near.mac)
+    told = daemon.link()
+    assert (told["backend"], told["why"]) == (backend, "")
+    assert told["verdicts"]["reply"] == told["in_kernel"]
+    assert daemon.stop() == 0
+    near.host.forget()
+    with near.host.capture(near) as capture:
+        near.host.poke(OWN4)
+        capture.wait_for(lambda frame: frame.outgoing and isinstance(frame.decoded, Arp))
+        assert not capture.select(received(Arp, operation=REPLY))
+
+
+def test_auto_takes_what_does_no_harm_and_says_why(cable: tuple[Link, Link]) -> None:
+    _, far = cable
+    daemon = start(far, "auto")
+    told = daemon.link()
+    assert told["backend"] == "tc"
+    assert "xdp: a veth drops what XDP sends" in told["why"]
+    assert "eth0: tc, since xdp: a veth" in daemon.run("status").stdout
+
+
+def test_a_strangers_program_stays_where_it_is(cable: tuple[Link, Link]) -> None:
+    near, far = cable
+    stranger = Stranger(far)
+    daemon = start(far, "xdp")
+    told = daemon.link()
+    assert (told["backend"], told["why"]) == ("raw", "xdp: another XDP program is there")
+    assert near.host.resolve(OWN4, deadline_s=DEADLINE_S) == far.mac
+    daemon.stop()
+    assert stranger.attached.holds()
+    daemon = Daemon(far.host, "--backend", "auto", settings=SETTINGS)
+    daemon.wait_phase(OWN6)
+    assert daemon.link()["backend"] == "tc"
+    stranger.close()
+
+
+@pytest.mark.parametrize("backend", ["xdp", "tc"])
+def test_a_frozen_daemon_is_answered_for_until_its_term_is_over(cable: tuple[Link, Link], backend: Backend) -> None:
+    near, far = cable
+    daemon = start(far, backend)
+    before = in_kernel(daemon)
+    daemon.process.signal(signal.SIGSTOP)
+
+    def answered() -> bool:
+        with near.host.capture(near) as capture:
+            near.host.inject(near, Arp.request(near.mac, "192.0.2.1", OWN4).encode())
+            near.host.inject(near, Arp.request(near.mac, "192.0.2.1", "192.0.2.2").encode())
+            capture.wait_for(received(Arp, operation=REPLY, spa=IPv4Address("192.0.2.2")))  # the kernel's own, which is asked after it
+            return bool(capture.select(received(Arp, operation=REPLY, spa=IPv4Address(OWN4))))
+
+    wait_until(lambda: not answered(), DEADLINE_S, what="the term to be over")
+    daemon.process.signal(signal.SIGCONT)
+    wait_until(answered, DEADLINE_S, what="it to answer again")
+    wait_until(lambda: in_kernel(daemon) > before, DEADLINE_S, what="the kernel to have answered")
+
+
+@pytest.mark.parametrize("backend", ["xdp", "tc"])
+def test_nothing_is_missed_over_kill_and_restart(bare: tuple[Link, Link], backend: Backend) -> None:
+    """Killed, started anew, probing all that it answers for; ended as for an upgrade, and started again."""
+    near, far = bare
+    daemon = start(far, backend, restart="60s", announce={"probe": "quick", "repeat": 1})
+    flood = Flood.start(near, OWN4, 1, seconds=60, rate_per_s=1000, engine="socket")
+    wait_until(lambda: in_kernel(daemon) > 100, DEADLINE_S, what="the flood to arrive")
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        daemon.process.signal(end)
+        daemon.process.wait(DEADLINE_S)
+        daemon.start()
+        daemon.wait_phase(OWN6)
+        wait_until(lambda: in_kernel(daemon) > 100, DEADLINE_S, what="the new run to have taken over")
+        assert daemon.link()["backend"] == backend
+    flooded = flood.stop()
+    assert flooded.replies == flooded.offered
+
+
+@pytest.mark.parametrize("backend", ["xdp", "tc"])
+def test_nothing_is_missed_over_reloads(bare: tuple[Link, Link], backend: Backend) -> None:
+    near, far = bare
+    daemon = start(far, backend)
+    flood = Flood.start(near, "192.0.2.128", 64, seconds=60, rate_per_s=5000, engine="socket")
+    for last in range(200, 212):
+        daemon.change(SETTINGS | {"addresses": [*SETTINGS["addresses"], f"192.0.2.{last}"]})  # type: ignore[misc]
+    flooded = flood.stop()
+    assert flooded.replies == flooded.offered
+    assert flooded.wrong == 0
+    assert in_kernel(daemon) >= flooded.replies
+    daemon.wait_phase("192.0.2.211")
