@@ -37,7 +37,9 @@ def settings_options(command: Command) -> Command:
                 help="Answer on these interfaces: a name, a glob, a prefix that they have, or any of these after '!'. "
                 "May be repeated. Without it: all Ethernet-like ones that are up and not part of a bridge or bond.",
             ),
-            click.option("--backend", type=words(Backend), help="Who answers, as 'backend' of the file.  [default: auto]"),
+            click.option(
+                "--backend", type=words(Backend), help="Who answers, as 'backend' in the file.  [default: auto]"
+            ),
             click.option(
                 "--probe", type=words(Probe), help="Ask whether an address is taken before its use.  [default: quick]"
             ),

@@ -114,10 +114,10 @@ def show_status(status: dict[str, Any]) -> None:
     }
     # What is nothing everywhere says nothing
     columns = {name: found for name, found in columns.items() if any(found) or name in ("answering", "replies")}
-    rows = [
-        [link["interface"], link["backend"] or "", *(Text(_count(found[at]), _STYLES.get(name, "")) for name, found in columns.items())]
-        for at, link in enumerate(links)
+    counts = [
+        [Text(_count(found[at]), _STYLES.get(name, "")) for name, found in columns.items()] for at in range(len(links))
     ]
+    rows = [[link["interface"], link["backend"] or "", *counts[at]] for at, link in enumerate(links)]
     if rows:
         console.print(_table(["interface", "answered by", *columns], rows, right=list(columns)))
         for link in links:

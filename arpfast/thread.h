@@ -52,7 +52,7 @@ struct loop {
     struct lease lease;
     struct term *term;   /* of the kernel's own answers; NULL: it gives none */
     uint64_t outlive_ns; /* for how long it goes on without us, where there is no lease */
-    uint64_t watch_ns; /* when the next watch is due */
+    uint64_t watch_ns;   /* when the next watch is due */
     struct watched watched;
     uint64_t beats; /* passes of the thread; Python reads it to know that it lives */
     uint32_t turn;  /* the entry that sends first */

@@ -215,7 +215,6 @@ cdef class Seats:
             free(values)
         return dict(zip(VERDICTS, counts, strict=False)), counts[VERDICT_COUNT]
 
-
     def asked(self, version, address):
         """Who was answered last for an address, as `Responder.asked`."""
         cdef uint8_t packed[16]

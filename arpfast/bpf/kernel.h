@@ -74,9 +74,9 @@ enum part {
     PARTS
 };
 
-static const char *const part_names[PARTS] = {"filter_arp", "filter_nd",  "guard",  "answer_xdp", "answer_tc",
-                                              "links",      "tables",     "limits", "members",    "counters",
-                                              "seats",      "identities", "terms",  "tallies", "asked", "asked_by"};
+static const char *const part_names[PARTS] = {
+    "filter_arp", "filter_nd", "guard", "answer_xdp", "answer_tc", "links",   "tables", "limits",
+    "members",    "counters",  "seats", "identities", "terms",     "tallies", "asked",  "asked_by"};
 
 _Static_assert(sizeof part_names / sizeof *part_names == PARTS && PART_ASKED_BY == 15, "each part has its name");
 

@@ -1,6 +1,6 @@
-/* Who asked last, as asked.h and askers.h remember it, for what the kernel answered: two arrays that user space reads in
- * place. Processors may write to one entry at a time, and nobody waits: what they made of it together does not have the
- * sum that it says, and counts for nothing. */
+/* Who asked last, as asked.h and askers.h remember it, for what the kernel answered: two arrays that user space reads
+ * in place. Processors may write to one entry at a time, and nobody waits: what they made of it together does not have
+ * the sum that it says, and counts for nothing. */
 #ifndef ARPFAST_BPF_RECENT_H
 #define ARPFAST_BPF_RECENT_H
 

@@ -46,7 +46,8 @@ def run(program: int, frame: bytes, *, ifindex: int = 0, repeat: int = 1) -> Ran
     context = (ctypes.c_uint32 * 48)()  # struct __sk_buff
     context[10] = ifindex
     options = _Options(
-        sz=ctypes.sizeof(_Options), data_in=ctypes.cast(frame, ctypes.c_void_p), data_size_in=len(frame),
+        sz=ctypes.sizeof(_Options), data_in=ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p),
+        data_size_in=len(frame),
         data_out=ctypes.cast(out, ctypes.c_void_p), data_size_out=len(out), repeat=repeat,
     )  # fmt: skip
     if ifindex:

@@ -1,4 +1,4 @@
-"""The kernel answers: seen from the wire, from `status`, and when the daemon is stopped, killed, replaced or reloaded."""
+"""The kernel answers: seen from the wire and by `status`, and when the daemon is stopped, killed or replaced."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ def test_a_frozen_daemon_is_answered_for_until_its_term_is_over(cable: tuple[Lin
         with near.host.capture(near) as capture:
             near.host.inject(near, Arp.request(near.mac, "192.0.2.1", OWN4).encode())
             near.host.inject(near, Arp.request(near.mac, "192.0.2.1", "192.0.2.2").encode())
-            capture.wait_for(received(Arp, operation=REPLY, spa=IPv4Address("192.0.2.2")))  # the kernel's own, which is asked after it
+            # the kernel's own, which is asked after it
+            capture.wait_for(received(Arp, operation=REPLY, spa=IPv4Address("192.0.2.2")))
             return bool(capture.select(received(Arp, operation=REPLY, spa=IPv4Address(OWN4))))
 
     wait_until(lambda: not answered(), DEADLINE_S, what="the term to be over")
@@ -169,7 +170,7 @@ def test_nothing_is_missed_over_reloads(bare: tuple[Link, Link], backend: Backen
     daemon = start(far, backend)
     flood = Flood.start(near, "192.0.2.128", 64, seconds=60, rate_per_s=5000, engine="socket")
     for last in range(200, 212):
-        daemon.change(SETTINGS | {"addresses": [*SETTINGS["addresses"], f"192.0.2.{last}"]})  # type: ignore[misc]
+        daemon.change(SETTINGS | {"addresses": [*SETTINGS["addresses"], f"192.0.2.{last}"]})
     flooded = flood.stop()
     assert flooded.replies == flooded.offered
     assert flooded.wrong == 0
