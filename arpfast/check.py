@@ -47,6 +47,7 @@ def examine(config: Config, machine: Machine, user: str | None = None) -> list[F
         *_kernel(config, machine),
         *_places(config, machine),
         *_interfaces(config, chosen, refused),
+        *_backend(config, machine, chosen),
         *_ipv6(config, machine, chosen),
         *_kernel_owned(config, machine, chosen),
         *_on_link(config, chosen),
@@ -114,6 +115,29 @@ def _kernel(config: Config, machine: Machine) -> Iterator[Finding]:
         else:
             remedy = f"start with {Capability.NET_ADMIN} as well, if floods over the limit are to cost less"
             yield Finding("guard", "ok", "none can be loaded; the limit is kept without it", remedy)
+
+
+def _backend(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:
+    """Who would answer."""
+    wanted = config.backend
+    if config.restart_s is not None and not machine.root:
+        remedy = "start as root, which may make a folder in /sys/fs/bpf"
+        yield Finding("restart", "warn", "nothing can be kept, so a restart is not bridged", remedy)
+    if wanted == "raw":
+        yield Finding("backend", "ok", "raw: the daemon itself, as was wished")
+    elif not machine.answers:
+        remedy = f"start with {Capability.BPF} and {Capability.NET_ADMIN}, if the kernel is to answer"
+        told = "raw: the programs that would answer in the kernel cannot be loaded"
+        yield Finding("backend", "ok" if wanted == "auto" else "warn", told, remedy)
+    else:
+        for interface in chosen:
+            harm = machine.harms.get(interface.name, "")
+            if wanted == "auto":
+                yield Finding("backend", "ok", f"{interface.name}: {f'tc, since {harm}' if harm else 'xdp'}")
+            elif wanted == "xdp" and harm:
+                yield Finding("backend", "warn", f"{interface.name}: xdp, but {harm}", "leave the choice to 'auto'")
+            else:
+                yield Finding("backend", "ok", f"{interface.name}: {wanted}")
 
 
 def _places(config: Config, machine: Machine) -> Iterator[Finding]:

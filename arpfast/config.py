@@ -22,6 +22,7 @@ from msgspec import Meta, field
 
 from arpfast.decode import BAD, Reader, decode, describe
 from arpfast.health import Check, Endpoint, Program, Url
+from arpfast.listen import Listen
 from arpfast.ring.settings import RingSettings  # noqa: TC001 (msgspec reads the annotations)
 from arpfast.seconds import Seconds
 from arpfast.spans import Span, Spans
@@ -67,33 +68,6 @@ class ConfigError(Exception):
 def _printable(text: str) -> str:
     """What was read from a file must neither break the line nor command the terminal."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-class Listen(msgspec.Struct, frozen=True):
-    """Where to serve metrics: an address (empty: all of them, both families) and a TCP port."""
-
-    address: str
-    port: int
-
-    PATTERN = r"^(\[[0-9a-fA-F:.]+\]|[0-9.]*):[0-9]{1,5}$"
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """Read `127.0.0.1:9707`, `[::1]:9707` or `:9707`; ValueError if it is none of these."""
-        address, colon, port = text.rpartition(":")
-        try:
-            if not colon or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
-                raise ValueError
-            if address:
-                bracketed = address.startswith("[") and address.endswith("]")
-                if isinstance(ip_address(address.strip("[]")), IPv6Address) != bracketed:
-                    raise ValueError
-        except ValueError:
-            raise ValueError("expected an address and a port such as 127.0.0.1:9707, [::1]:9707 or :9707") from None
-        return cls(address.strip("[]"), int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
 class Announce(msgspec.Struct, frozen=True):

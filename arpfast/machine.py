@@ -20,7 +20,8 @@ from arpfast import control, privileges
 from arpfast.following import Watch
 
 if TYPE_CHECKING:
-    from arpfast.config import Config, Listen
+    from arpfast.config import Config
+    from arpfast.listen import Listen
     from arpfast.interfaces import Interface
     from arpfast.privileges import Account, Capability
 
@@ -45,6 +46,10 @@ class Machine(msgspec.Struct, frozen=True):
     """Why the eBPF filter cannot be loaded here, which was tried; empty if it can."""
     guard: bool = True
     """Whether the guard can be loaded besides."""
+    answers: bool = True
+    """Whether the programs can be loaded that answer."""
+    harms: dict[str, str] = {}
+    """Why XDP in the driver would do harm, by interface; it does none where there is nothing."""
 
     def sysctl(self, family: str, interface: str, name: str) -> int:
         """The value in force for an interface: of `all` and its own, the kernel takes the higher."""
@@ -71,7 +76,7 @@ def look(config: Config, path: str | None, user: str | None) -> Machine:
     except privileges.NoSuchUser:
         account = None
     holder, control_problem = _control(config.control)
-    filter_refused, guard = _filter()
+    filter_refused, guard, answers = _filter()
     return Machine(
         interfaces=interfaces,
         capabilities=privileges.effective(),
@@ -84,6 +89,8 @@ def look(config: Config, path: str | None, user: str | None) -> Machine:
         unreadable=_unreadable(Path(path).absolute(), account) if path and root and account else "",
         filter_refused=filter_refused,
         guard=guard,
+        answers=answers,
+        harms=_harms(interfaces) if answers else {},
     )
 
 
@@ -95,8 +102,18 @@ async def _interfaces() -> tuple[Interface, ...]:
         watch.close()
 
 
-def _filter() -> tuple[str, bool]:
-    """Why the kernel would not take our filter, and whether it takes the guard. What is loaded is let go at once.
+def _harms(interfaces: tuple[Interface, ...]) -> dict[str, str]:
+    from arpfast.bpf.backends import harm  # noqa: PLC0415 (needs libbpf, which is there by now)
+
+    found = {}
+    for interface in interfaces:
+        with contextlib.suppress(OSError):
+            found[interface.name] = harm(interface.index)
+    return found
+
+
+def _filter() -> tuple[str, bool, bool]:
+    """Why the kernel would not take our filter, and whether it takes guard and answers. It is all let go at once.
 
     Only trying tells: capabilities, libbpf, the kernel's version and its lockdown all have a say. CAP_BPF is needed
     even where unprivileged_bpf_disabled is 0, since the map of askers is an LRU map.
@@ -107,9 +124,9 @@ def _filter() -> tuple[str, bool]:
         loaded = Filter()
     except (ImportError, OSError) as error:
         said = (error.strerror or "") if isinstance(error, OSError) else str(error)
-        return said.partition("\n")[0], False
+        return said.partition("\n")[0], False, False
     with contextlib.closing(loaded):
-        return "", loaded.guard_program() >= 0
+        return "", loaded.guard_program() >= 0, loaded.answer_program(True) >= 0
 
 
 def _control(path: str) -> tuple[int | None, str]:

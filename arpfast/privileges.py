@@ -43,7 +43,7 @@ class Capability(IntEnum):
 NEEDED_FOR = {
     Capability.NET_RAW: "packet sockets: to hear requests and answer them, also on interfaces that come later",
     Capability.BPF: "the eBPF filter, which lets frames that are not ours die in the kernel",
-    Capability.NET_ADMIN: "the guard in tc ingress, which stops floods before they cost anything, and addresses on lo",
+    Capability.NET_ADMIN: "what answers in the kernel, the guard that stops floods in tc ingress, and addresses on lo",
 }
 
 

@@ -15,7 +15,8 @@ import click
 import msgspec
 import yaml
 
-from arpfast.config import CONTROL_PATH, Announce, Format, Level, Listen
+from arpfast.config import CONTROL_PATH, Announce, Format, Level
+from arpfast.listen import Listen
 from arpfast.interfaces import Choice
 from arpfast.options import words
 from arpfast.ring.settings import PORT, Profile, RingSettings

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from arpfast.check import Finding, examine, local
-from arpfast.config import Config, Listen, RateLimit
+from arpfast.config import Config, RateLimit
+from arpfast.listen import Listen
 from arpfast.interfaces import Interface
 from arpfast.machine import Machine
 from arpfast.privileges import Account, Capability

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arpfast import config as settings
-from arpfast.config import CONTROL_PATH, Announce, Config, ConfigError, Listen, Log, Overrides, RateLimit
+from arpfast.config import CONTROL_PATH, Announce, Config, ConfigError, Log, Overrides, RateLimit
+from arpfast.listen import Listen
 from arpfast.decode import plain
 from arpfast.schema import schema
 from arpfast.seconds import Seconds

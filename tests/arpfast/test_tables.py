@@ -11,7 +11,7 @@ from arpfast.check import Finding
 
 LINK: dict[str, Any] = {
     "interface": "eth0[red]", "answering": 2, "proxying": 1 << 64, "probing": 0, "waiting": 0, "taken": 0, "yielded": 0,
-    "verdicts": {"reply": 1234567}, "drops": 3,
+    "verdicts": {"reply": 1234567}, "drops": 3, "backend": "tc", "why": "xdp: [it] is there",
 }  # fmt: skip
 STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 7, "started_unix_s": time.time() - 7200, "ready": True, "links": [LINK],
@@ -54,6 +54,7 @@ def test_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert "eth0[red]" in said
     assert "1 234 567" in said
     assert "filter: classic" in said
+    assert "eth0[red]: tc, since xdp: [it] is there" in said
     counted = {"kind": "ebpf", "passed": 10, "foreign": 20, "limited": 3, "guard_limited": 4}
     tables.show_status({**STATUS, "filter": counted})
     assert "filter: eBPF, 10 frames let through, 20 not for us, 7 over the rate limit" in shown(capsys)

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from arpfast.config import Listen
+from arpfast.listen import Listen
 from arpfast.interfaces import Choice, Interface, Refusal
 from speaker.__main__ import main
 from speaker.nodes import Rules
