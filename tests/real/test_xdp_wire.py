@@ -176,3 +176,41 @@ def test_nothing_is_missed_over_reloads(bare: tuple[Link, Link], backend: Backen
     assert flooded.wrong == 0
     assert in_kernel(daemon) >= flooded.replies
     daemon.wait_phase("192.0.2.211")
+
+
+# Devices
+
+
+def test_an_interface_that_is_made_anew_is_answered_on_by_the_kernel_again(lab: Lab) -> None:
+    """Also after privileges were dropped: a link needs CAP_BPF, which is kept."""
+    near, far = pair(lab)
+    daemon = start(far, "tc", restart="60s", interfaces=["eth0"])
+    for _ in range(2):
+        assert near.host.resolve(OWN4, deadline_s=DEADLINE_S) == far.mac
+        assert in_kernel(daemon) > 0
+        far.delete()
+        wait_until(lambda: not daemon.link(), DEADLINE_S, what="the interface to be gone")
+        near = near.host.link(far.host, addresses=["192.0.2.1/24", "2001:db8::1/64"])
+        assert near.peer
+        far = near.peer
+        daemon.wait_phase(OWN6, interface="eth0")
+        wait_until(lambda: daemon.link().get("backend") == "tc", DEADLINE_S, what="the kernel to answer")
+
+
+@pytest.mark.parametrize("kind", ["bridge", "macvlan"])
+@pytest.mark.parametrize("backend", ["auto", "xdp-generic"])
+def test_devices_upon_devices(lab: Lab, kind: str, backend: Backend) -> None:
+    near, host = lab.host("peer"), lab.host("arpfast")
+    cable = near.link(host, addresses=["192.0.2.1/24", "2001:db8::1/64"])
+    assert cable.peer
+    addresses = ["192.0.2.2/24", "2001:db8::2/64"]
+    if kind == "bridge":
+        link = host.bridge("upper0", [cable.peer], addresses=addresses)
+    else:
+        link = cable.peer.macvlan("upper0", addresses=addresses)
+    daemon = start(link, backend)
+    for address in (OWN4, OWN6, PROXY4, PROXY6):
+        assert near.resolve(address, deadline_s=DEADLINE_S) == link.mac
+    told = daemon.link("upper0")
+    assert told["backend"] == ("tc" if backend == "auto" else backend)
+    assert told["verdicts"]["reply"] == told["in_kernel"] > 0
