@@ -8,6 +8,7 @@ be changed without that, how often a connection is tried and that BFD begins, is
 from __future__ import annotations
 
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -36,6 +37,7 @@ class Known(NamedTuple):
     name: str
     digest: str
     address: str
+    """Empty if what the daemon says is none."""
     soft: tuple[int, bool] = (0, False)
     """What can be changed while the session stays: how often a connection is tried, and whether there is BFD."""
 
@@ -100,7 +102,7 @@ def known(peer: messages.Peer) -> Known:
     """What the daemon has; without a name if it is none of ours."""
     conf = peer.conf or messages.PeerConf()
     state = peer.state or messages.PeerState()
-    address = state.neighbor_address or conf.neighbor_address
+    address = next(filter(_is_address, (state.neighbor_address, conf.neighbor_address)), "")
     match conf.description.split(" "):
         case [mark, name, digest] if mark == MARK:
             return Known(name, digest, address, _soft(peer))
@@ -111,6 +113,15 @@ def _soft(peer: messages.Peer) -> tuple[int, bool]:
     timers = peer.timers.config if peer.timers is not None else None
     connect_s = 0 if timers is None else timers.connect_retry
     return connect_s, peer.bfd is not None and peer.bfd.enabled
+
+
+def _is_address(text: str) -> bool:
+    """What is none ends the daemon, if it is asked to remove such a peer."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def detection_ms(profile: BFDProfile) -> int:

@@ -98,7 +98,7 @@ class Reconciliation:
         for known in map(peers.known, await self.list_peers()):
             if known.name and known.name not in self.peers:
                 self.peers[known.name] = known
-            elif known.address:
+            else:
                 self._strangers.append(known.address)
 
     async def list_peers(self) -> list[messages.Peer]:
@@ -160,6 +160,8 @@ class Reconciliation:
                 await self._make("UpdatePeer", name, peer)
 
     async def _delete(self, address: str) -> None:
+        if not address:
+            return
         try:
             await self._connection.tell("DeletePeer", messages.PeerRequest(address))
         except DaemonError as error:

@@ -10,6 +10,8 @@ it is not this file's concern: `Bgp` finds it empty, and fills it.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 import time
 from pathlib import Path
@@ -67,6 +69,8 @@ class Daemon:
         """Keep it running until cancelled; then its peers are told that we go, or not, as `Bgp.leave` says of that.
         Raises OSError if there is no such program.
         """
+        if shutil.which(self._program) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._program)
         backoff = Backoff(most_s=5.0)
         self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
@@ -81,8 +85,8 @@ class Daemon:
     async def _live(self) -> str:
         """One daemon from its start to its end; why it ended."""
         self._socket.unlink(missing_ok=True)
-        bound = [each for each in (shutil.which("setpriv"),) if each is not None]
-        dies_with_us = [*bound, "--pdeathsig", "KILL", "--"] if bound else []
+        setpriv = shutil.which("setpriv")
+        dies_with_us = [] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "--"]
         process = self._process = await asyncio.create_subprocess_exec(
             *dies_with_us, self._program, "--api-hosts", f"unix://{self._socket}", *FLAGS,
             stdin=asyncio.subprocess.DEVNULL, stdout=self._output, stderr=self._output, env=self._environment,

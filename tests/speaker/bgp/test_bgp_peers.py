@@ -116,6 +116,16 @@ def test_ours_are_known_again_and_strangers_are_not() -> None:
         assert peers.known(msgspec.structs.replace(ours, conf=conf)) == peers.Known("", "", "192.0.2.1")
 
 
+@pytest.mark.parametrize("bad", ["", "invalid IP", "foo", "192.0.2.1/32"])
+def test_an_address_that_would_end_the_daemon_is_none(bad: str) -> None:
+    peer = messages.Peer(messages.PeerConf(neighbor_address=bad), state=messages.PeerState(neighbor_address=bad))
+    assert peers.known(peer).address == ""
+    both = messages.Peer(
+        messages.PeerConf(neighbor_address=bad), state=messages.PeerState(neighbor_address="fe80::1%a")
+    )
+    assert peers.known(both).address == "fe80::1%a"
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"vrf": "red"}, "spec.vrf"),
     ({"router_id": "2001:db8::1"}, "spec.routerID"),

@@ -150,6 +150,14 @@ def test_peers_of_strangers_are_removed() -> None:
     assert stand_in.peers.keys() == {"192.0.2.2"}
 
 
+def test_a_peer_that_cannot_be_named_is_left_alone() -> None:
+    """To remove it would end the daemon."""
+    nameless = messages.Peer(messages.PeerConf(neighbor_address="invalid IP"))
+    stand_in, _ = tell(({"b": 1}, {}), peers={"invalid IP": nameless})
+    assert "DeletePeer" not in stand_in.asked
+    assert stand_in.names().keys() == {"", "b"}
+
+
 def test_what_is_announced_and_withdrawn_is_counted() -> None:
     everything = {prefix: {"a": Attributes()} for prefix in PREFIXES}
     stand_in, daemon = tell(({"a": 1}, everything))
