@@ -80,5 +80,9 @@ class Connection:
 def _told(rpc: str, error: Exception) -> DaemonError:
     if not isinstance(error, grpc.aio.AioRpcError):
         return DaemonError(rpc, "", f"an answer that cannot be read: {error}", lost=False)
-    code = error.code()
-    return DaemonError(rpc, code.name, error.details() or "", lost=code in _LOST)
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        details = "the BGP daemon does not answer"
+    elif code is grpc.StatusCode.UNAVAILABLE:  # whose text is long, with what the system says at its end
+        details = details.rpartition("error: ")[2]
+    return DaemonError(rpc, code.name, details, lost=code in _LOST)
