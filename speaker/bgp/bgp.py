@@ -185,8 +185,8 @@ class Bgp:
             connection = rpc.Connection(self._socket)
             try:
                 await self._serve(connection, backoff)
-            except DaemonError as error:
-                self._lose(error)
+            except (DaemonError, ValueError) as error:  # ValueError: a wish that cannot be written
+                self._lose(str(error))
             finally:
                 self._connected = False
                 await connection.close()
@@ -212,7 +212,7 @@ class Bgp:
         daemon = Reconciliation(connection)
         await daemon.read()
         self._asked, self._connected = None, True
-        await self._look(connection, daemon)
+        await self._following.look(connection, daemon, (self._wish or Wish()).neighbours)
         watching = asyncio.create_task(self._following.listen(connection))
         try:
             while self._leaving is None:
@@ -322,13 +322,13 @@ class Bgp:
         else:
             await connection.tell("StopBgp", messages.StopBgpRequest(allow_graceful_restart=True))
 
-    def _lose(self, error: DaemonError) -> None:
+    def _lose(self, why: str) -> None:
         self._counts["failures"] += 1
-        if self._trouble != str(error):
-            self._log.warning("the BGP daemon is of no use", error=str(error), socket=self._socket)
+        if self._trouble != why:
+            self._log.warning("the BGP daemon is of no use", error=why, socket=self._socket)
         wanted = (self._wish or Wish()).neighbours
         known = [self._following.known.get(name) or unknown(each.peer) for name, each in wanted.items()]
-        self._show({each.peer: each for each in sessions.lose(known, str(error))}, str(error) if wanted else "")
+        self._show({each.peer: each for each in sessions.lose(known, why)}, why if wanted else "")
 
     def _show(self, known: Mapping[str, Session], trouble: str) -> None:
         if known == self._shown and trouble == self._trouble:

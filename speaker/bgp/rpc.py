@@ -6,6 +6,8 @@ directory may. What is asked is never repeated in an error: it may hold a passwo
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -16,7 +18,7 @@ from speaker.bgp.messages import Empty
 from speaker.bgp.protobuf import Message, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 M = TypeVar("M", bound=Message)
 
@@ -50,36 +52,62 @@ class Connection:
     async def ask(self, rpc: str, request: Message, kind: type[M], *, deadline_s: float = DEADLINE_S) -> M:
         """One request, one answer. Raises DaemonError."""
         call = self._channel.unary_unary(SERVICE + rpc, request_serializer=encode)
-        try:
+        with _saying(rpc):
             return decode(kind, await call(request, timeout=deadline_s))
-        except (grpc.aio.AioRpcError, ValueError) as error:
-            raise _told(rpc, error) from None
 
     async def feed(self, rpc: str, requests: Iterable[Message], *, deadline_s: float) -> None:
-        """Many requests, one answer. Raises DaemonError; then some may have been carried out."""
+        """Many requests, one answer. Raises DaemonError, and what making the requests raises; then some may have been
+        carried out.
+        """
         call = self._channel.stream_unary(SERVICE + rpc, request_serializer=encode)
-        try:
-            await call(iter(requests), timeout=deadline_s)
-        except grpc.aio.AioRpcError as error:
-            raise _told(rpc, error) from None
+        failed: list[Exception] = []
+
+        def whole() -> Iterator[Message]:
+            try:
+                yield from requests
+            except Exception as error:  # noqa: BLE001 (it is raised below: here it would look like a cancellation)
+                failed.append(error)
+
+        with _saying(rpc):
+            await call(whole(), timeout=deadline_s)
+        if failed:
+            raise failed[0]
 
     async def each(
         self, rpc: str, request: Message, kind: type[M], *, deadline_s: float | None = LIST_DEADLINE_S
     ) -> AsyncIterator[M]:
         """One request, many answers, as they come. Raises DaemonError."""
         call = self._channel.unary_stream(SERVICE + rpc, request_serializer=encode)(request, timeout=deadline_s)
+        answers = aiter(call)
         try:
-            async for answer in call:
-                yield decode(kind, answer)
-        except (grpc.aio.AioRpcError, ValueError) as error:
-            raise _told(rpc, error) from None
+            while True:
+                with _saying(rpc):
+                    answer = await anext(answers, None)
+                    if answer is None:
+                        return
+                    told = decode(kind, answer)
+                yield told
         finally:
             call.cancel()
 
 
-def _told(rpc: str, error: Exception) -> DaemonError:
-    if not isinstance(error, grpc.aio.AioRpcError):
-        return DaemonError(rpc, "", f"an answer that cannot be read: {error}", lost=False)
+@contextmanager
+def _saying(rpc: str) -> Iterator[None]:
+    """Whatever goes wrong with an RPC is a DaemonError; that the caller is cancelled is not wrong."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise DaemonError(rpc, "CANCELLED", "", lost=True) from None
+    except ValueError as error:
+        raise DaemonError(rpc, "", f"an answer that cannot be read: {error}", lost=False) from None
+    except grpc.aio.AioRpcError as error:
+        raise _told(rpc, error) from None
+
+
+def _told(rpc: str, error: grpc.aio.AioRpcError) -> DaemonError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = "the BGP daemon does not answer"

@@ -8,11 +8,14 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import grpc.aio
 
 from cluster.config import Peer
+from speaker.bgp import messages
 from speaker.bgp.bgp import TOO_OLD, Bgp
-from speaker.bgp.wish import Neighbour, Wish
+from speaker.bgp.protobuf import encode
+from speaker.bgp.wish import Attributes, Neighbour, Wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,3 +114,62 @@ def test_an_old_daemon_is_said_so(tmp_path: Path) -> None:
             await server.stop(None)
 
     asyncio.run(tell())
+
+
+def test_a_wish_that_cannot_be_written_is_said_so_and_the_next_one_counts(tmp_path: Path) -> None:
+    """It must not end in silence, nor end those who answer ARP."""
+
+    async def tell() -> None:
+        server: Any = grpc.aio.server()
+        server.add_generic_rpc_handlers((Swallowing(),))
+        server.add_insecure_port(f"unix:{tmp_path / 'api.sock'}")
+        await server.start()
+        try:
+            async with running(tmp_path / "api.sock") as (bgp, changed), asyncio.timeout(20):
+                bgp.want(Wish({"tor": Neighbour(TOR)}, {"foo": {"tor": Attributes()}}))
+                while "'foo' does not appear to be" not in bgp.trouble:
+                    changed.clear()
+                    await changed.wait()
+                bgp.want(Wish({"tor": Neighbour(TOR)}, {"192.0.2.9/32": {"tor": Attributes()}}))
+                await bgp.wait_settled()
+                assert bgp.statistics().routes == 1
+                while bgp.trouble:
+                    changed.clear()
+                    await changed.wait()
+        finally:
+            await server.stop(None)
+
+    asyncio.run(tell())
+
+
+class Swallowing(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """A daemon that takes everything, and remembers nothing."""
+
+    def service(self, call: Any) -> Any:
+        name = call.method.rpartition("/")[2]
+        if name == "WatchEvent":
+            return grpc.unary_stream_rpc_method_handler(self._watch)
+        if name.startswith("List"):
+            return grpc.unary_stream_rpc_method_handler(self._list)
+        if name == "AddPathStream":
+            return grpc.stream_unary_rpc_method_handler(self._feed)
+        return grpc.unary_unary_rpc_method_handler(self._get if name == "GetBgp" else self._take)
+
+    async def _watch(self, _: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b""
+        await asyncio.Event().wait()
+
+    async def _list(self, _: bytes, context: Any) -> AsyncIterator[bytes]:
+        for nothing in tuple[bytes, ...]():
+            yield nothing
+
+    async def _feed(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        async for _ in requests:
+            pass
+        return b""
+
+    async def _get(self, _: bytes, context: Any) -> bytes:
+        return encode(messages.GetBgpResponse(messages.Global(64512, "192.0.2.100")))
+
+    async def _take(self, _: bytes, context: Any) -> bytes:
+        return b""
