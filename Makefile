@@ -71,7 +71,7 @@ fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
 bench: .venv/.packages-lab .venv/.built programs
-	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench $(addprefix --ignore=bench/bench_,failover.py calm.py check.py services.py speakers.py),bench/bench_$(WHICH).py) -s -q \
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench $(addprefix --ignore=bench/bench_,failover.py calm.py check.py services.py speakers.py withdraw.py),bench/bench_$(WHICH).py) -s -q \
 	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS)
 
 # Whether anything has become slower than bench/bounds.toml allows: some four minutes.
