@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cluster.config import BFDProfile
 from lab.fabric import FRR_ASN, GOBGP_ASN, NODES_ASN, Fabric
 from lab.ring import Ring
 from lab.speaking import Speaking, peer
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 PREFIX, PREFIX_6 = "203.0.113.1/32", "2001:db8:7::1/128"
 PLAIN = Attributes()
+BFD_MS = 300
+"""So slow that no busy machine misses a node that is there."""
+BFD = BFDProfile(name="bfd", receive_interval_ms=BFD_MS, transmit_interval_ms=BFD_MS, detect_multiplier=3)
 ASN = {"frr": FRR_ASN, "bird": NODES_ASN, "gobgp": GOBGP_ASN}
 
 
