@@ -220,7 +220,7 @@ class Router(ABC):
     def wait_steady(self, *peers: str, for_s: float = 1.0, deadline_s: float = DEADLINE_S) -> None:
         """Wait until the sessions with these peers, or all, and BFD where it is wanted, have been there for a while.
 
-        FRR makes a BFD session anew as soon as BGP is there, and GoBGP takes that for a failure, once.
+        BFD may begin after BGP, and FRR makes it anew when BGP is there, which GoBGP takes for a failure.
         """
         wanted = [peering for peering in self.peerings if not peers or peering.name in peers]
         before: object = None
