@@ -94,6 +94,7 @@ class Speaker:
             if settings.gobgp
             else None,
             namespace=settings.namespace,
+            log=log,
             lost=self._lost,
             changed=cluster.announced,
         )

@@ -17,6 +17,7 @@ from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.backoff import Backoff
 from cluster.problems import Problem
 from cluster.resources import Key
 from speaker.bgp.deciding import Routes, neighbours
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from arpfast.interfaces import Snapshot
     from cluster.config import Config
+    from cluster.watch import Log
     from cluster.world import Change, World
     from speaker.bgp.wish import Attributes, Prefix, Session
     from speaker.nodes import Rules
@@ -75,6 +77,7 @@ class Routing:
         engine: Engine | None,
         *,
         namespace: str,
+        log: Log,
         lost: Callable[[], frozenset[str]],
         changed: Callable[[Collection[Key]], None],
     ) -> None:
@@ -88,7 +91,7 @@ class Routing:
         """What of the configuration cannot be done here."""
         self.drained = False
         """By hand."""
-        self._namespace, self._lost, self._changed = namespace, lost, changed
+        self._namespace, self._log, self._lost, self._changed = namespace, log, lost, changed
         self._neighbours = self.wish.neighbours
         self.known = False
         """It is known what is to be announced."""
@@ -101,11 +104,23 @@ class Routing:
         self._expected: set[str] = set()
         """The peers with which there has been no session since the start."""
         self._until_s = 0.0
+        self._broken = ""
+        """What nobody foresaw."""
 
     async def run(self) -> None:
-        """Speak until cancelled."""
-        if self.engine is not None:
-            await self.engine.run()
+        """Speak until cancelled. Whatever goes wrong with that is no reason to answer no ARP: it is begun anew."""
+        backoff = Backoff()
+        while self.engine is not None:
+            try:
+                await self.engine.run()
+            except Exception as error:  # noqa: BLE001 (whatever it is)
+                wait_s = backoff.failed()
+                self._broken = f"speaking BGP failed: {type(error).__name__}: {error}"
+                self._log.warning("speaking BGP failed", exc_info=error, again_s=round(wait_s, 1))
+            else:
+                return
+            await asyncio.sleep(wait_s)
+            self._broken = ""
 
     # -- what comes in -----------------------------------------------------------------------------------------------
 
@@ -236,4 +251,4 @@ class Routing:
     @property
     def trouble(self) -> str:
         """Why what is announced is not in force; empty: it is, or nothing is."""
-        return self.engine.trouble if self.engine is not None and self._neighbours else ""
+        return self._broken or self.engine.trouble if self.engine is not None and self._neighbours else ""

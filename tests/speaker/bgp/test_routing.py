@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from speaker.bgp.telling import address_told, service_told, status_told
 from speaker.bgp.wish import Attributes, Neighbour, Session, Wish
 from speaker.nodes import Rules
 from tests.arpfast.virtual import passing, virtually
+from tests.cluster.test_errands import Quiet
 from tests.speaker.bgp_of import bgp, config, peer
 from tests.speaker.cluster_of import NODES, key, node, service, serving, world
 from tests.speaker.test_decide import at
@@ -52,7 +54,10 @@ class Engine:
     async def leave(self, *, withdraw: bool = False) -> None:
         self.told.append("withdraw" if withdraw else "leave")
 
-    async def run(self) -> None: ...
+    async def run(self) -> None:
+        self.told.append("run")
+        if self.told.count("run") < 3:
+            raise LookupError("expected nobody to have thought of this")
 
     def sessions(self) -> Mapping[str, Session]:
         return self.known
@@ -66,7 +71,7 @@ class Told:
         self.lost: frozenset[str] = frozenset()
         self.changed: list[set[Key]] = []
         self.routing = Routing(
-            ME, Rules(avoid_cordoned=True), self.engine if daemon else None, namespace="metallb-system",
+            ME, Rules(avoid_cordoned=True), self.engine if daemon else None, namespace="metallb-system", log=Quiet(),
             lost=lambda: self.lost,
             changed=lambda keys: self.changed.append(set(keys)),
         )  # fmt: skip
@@ -240,6 +245,19 @@ def test_who_cannot_be_spoken_with_keeps_nobody_else_from_it() -> None:
         assert [(row["peer"], row["told"], row["why"].partition(": GoBGP")[0]) for row in rows] == [
             ("tor", True, ""), ("odd", False, "spec.vrf: expected none"),
         ]  # fmt: skip
+
+    virtually(main())
+
+
+def test_what_nobody_foresaw_is_begun_anew() -> None:
+    async def main() -> None:
+        told = Told()
+        told.know(cluster())
+        running = asyncio.ensure_future(told.routing.run())
+        await passing(0)
+        assert told.routing.trouble == ("speaking BGP failed: LookupError: expected nobody to have thought of this")
+        await running
+        assert (told.engine.told, told.routing.trouble) == (["run"] * 3, "")
 
     virtually(main())
 
