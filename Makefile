@@ -76,7 +76,7 @@ bench: .venv/.packages-lab .venv/.built programs
 
 # Whether anything has become slower than bench/bounds.toml allows: some four minutes.
 bench-check: .venv/.packages-lab .venv/.built programs
-	@$(PY) -P -m pytest bench/bench_check.py -s -q -o faulthandler_timeout=0 --rounds 7
+	@$(PY) -P -m pytest bench/bench_check.py -s -q -o faulthandler_timeout=0 --rounds 5
 
 lint: .venv/.built
 	@.venv/bin/ruff check --quiet .
