@@ -9,6 +9,7 @@ SECONDS ?= 600
 ROUNDS ?= 5
 TRIALS ?= 30
 ONLY ?=
+RESUME ?=
 
 .PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure fuzz bench bench-check lint format clean
 build: .venv/.built
@@ -71,8 +72,8 @@ fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
 
 bench: .venv/.packages-lab .venv/.built programs
-	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench $(addprefix --ignore=bench/bench_,failover.py calm.py check.py services.py speakers.py withdraw.py),bench/bench_$(WHICH).py) -s -q \
-	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS)
+	@$(PY) -P -m pytest $(if $(filter .,$(WHICH)),bench $(addprefix --ignore=bench/bench_,failover.py calm.py check.py services.py speakers.py many.py withdraw.py),bench/bench_$(WHICH).py) -s -q \
+	    -o faulthandler_timeout=0 --rounds $(ROUNDS) --trials $(TRIALS) --only '$(ONLY)' --seconds $(SECONDS) $(if $(RESUME),--resume)
 
 # Whether anything has become slower than bench/bounds.toml allows: some four minutes.
 bench-check: .venv/.packages-lab .venv/.built programs

@@ -1,12 +1,10 @@
-"""What speakers of a cluster make of a new Service, of a cable that is cut, of SIGTERM, and of ten thousand Services.
+"""What speakers of a cluster make of a new Service, of a cable that is cut, and of SIGTERM.
 
 Three nodes with a speaker each, a router and a client behind it, as in `failover`; the addresses are those that the
 controller gives, and the owners those that MetalLB's election has. A cluster is made for each profile once a run, and
 every round does everything once in each; between two mishaps all goes back to its owner. *Created* is from before the
 API server is asked to create a Service until a witness, that asks every millisecond, has an answer: by ARP, for an
 address that the Service asks for. The thousand are given to one node by `preferredNodeSelectors`.
-
-Ten thousand are a case of their own: each has an EndpointSlice, and a third of them is answered by each node.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from bench import mishaps
 from bench.contenders import Arpfast
 from bench.mishaps import Outcome, played
 from bench.stage import wait_answered
-from bench.town import Town, idle_percent
+from bench.town import Town
 from bench.writer import endpoint_slice, name, service
 from lab import DeadlineError, Lab, wait_until
 
@@ -27,9 +25,10 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-FEW, MANY, MOST = 20, 1_000, 10_000
+FEW, MANY = 20, 1_000
 CREATED = 30
-IDLE_S = 30.0
+NEXT = 10_000
+"""The number of the first Service that is created alone."""
 PROFILES = ("default", "fast")
 CASES = ("created", "cable cut", "SIGTERM", f"{MANY:,} addresses, cable cut")
 GOALS = {  # of the default profile and the fast one
@@ -102,8 +101,8 @@ def _measure(ledger: Ledger, town: Town, case: str, profile: str) -> None:
 def _created(town: Town) -> list[float]:
     """Milliseconds from wishing for a Service to an answer for its address, many times."""
     took = []
-    for number in range(MOST, MOST + CREATED):
-        address = f"198.18.127.{number - MOST + 1}"
+    for number in range(NEXT, NEXT + CREATED):
+        address = f"198.18.127.{number - NEXT + 1}"
         town.api.create(endpoint_slice(number, both=False))
         wish = service(number, both=False)
         wish["metadata"] = {"name": name(number), "annotations": {"metallb.io/loadBalancerIPs": address}}
@@ -111,7 +110,7 @@ def _created(town: Town) -> list[float]:
         town.api.create(wish)
         wait_answered(town.cluster.ring.witness, address, deadline_s=30, every_ms=1)
         took.append(1e3 * (time.monotonic() - began_s))
-    for number in range(MOST, MOST + CREATED):
+    for number in range(NEXT, NEXT + CREATED):
         town.api.delete("services", name(number))
         town.api.delete("endpointslices", name(number))
     return took
@@ -135,28 +134,3 @@ def _first(outcome: Outcome) -> float:
     """Until the first address was answered by another."""
     taken = outcome.delivered.moved(outcome.play.began_ns, host=outcome.play.victim.number)
     return min(min(taken.values(), default=mishaps.LIMIT_MS), mishaps.LIMIT_MS)
-
-
-def test_most(ledger: Ledger, rounds: Rounds) -> None:
-    for _ in rounds((f"{MOST:,} Services",), str):
-        with Lab() as lab:
-            town = Town(lab)
-            town.make_pool()
-            town.begin_controller()
-            town.wait_lead()
-            town.settle_nodes()
-            town.write(MOST, "slice", "service")
-            town.wait_given(MOST)
-            time.sleep(10)  # for statuses and Events that follow
-            speakers = [speaker.process for speaker in town.speakers.values()]
-            for process in speakers:
-                ledger.add(f"{MOST:,} Services: memory", "speaker", process.rss_bytes() / 2**20, "MiB")
-            ledger.add(f"{MOST:,} Services: memory", "controller", town.controller.rss_bytes() / 2**20, "MiB")
-            ledger.add(f"{MOST:,} Services: idle", "speaker", idle_percent(speakers, IDLE_S), "%")
-            ledger.add(f"{MOST:,} Services: idle", "controller", idle_percent([town.controller], IDLE_S), "%")
-    for case, who, unit, most in (
-        (f"{MOST:,} Services: memory", "speaker", "MiB", 120),
-        (f"{MOST:,} Services: memory", "controller", "MiB", 150),
-        (f"{MOST:,} Services: idle", "speaker", "%", 0.5),
-    ):
-        ledger.judge(case, who, ledger.of(case, who).values, unit, at_most=most)

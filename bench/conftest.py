@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.addoption("--trials", type=int, default=30, help="how often hosts fail in each way (default: 30)")
     parser.addoption("--seconds", type=float, default=600.0, help="how long a ring is watched (default: 600)")
+    parser.addoption("--resume", action="store_true", help="add to the results that are there")
     parser.addoption("--only", default="", help="measure only cases whose line of progress matches this expression")
 
 
@@ -56,9 +57,10 @@ def _possible() -> None:
 
 @pytest.fixture
 def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
-    """The ledger of the question that the file asks; it is kept when the question has been answered."""
+    """The ledger of the question that the file asks; it is kept when the question has been answered, or given up."""
     module = request.module
-    ledger = Ledger(module.__name__.rpartition("bench_")[2], module.__doc__.splitlines()[0])
+    new = Ledger.resumed if request.config.getoption("--resume") else Ledger
+    ledger = new(module.__name__.rpartition("bench_")[2], module.__doc__.splitlines()[0])
     yield ledger
     if ledger.series or ledger.curves:
         ledger.save()

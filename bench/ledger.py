@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import comb
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
@@ -135,9 +135,19 @@ class Ledger(msgspec.Struct):
         one, two = self.of(case, who).values, self.of(case, other).values
         if not one or not two:
             return
-        pairs = zip(one, two, strict=True)
+        pairs = zip(one, two, strict=False)  # a run that was cut short leaves one of them with a round less
         ratios = [a / b if b else float("inf") for a, b in pairs]
         self.judge(case, f"{who} / {other}", ratios, "x", at_least=at_least, at_most=at_most)
+
+    @classmethod
+    def resumed(cls, question: str, title: str) -> Self:
+        """What was measured of the question before, if anything, without what was made of it."""
+        path = RESULTS / f"{question}.json"
+        if not path.exists():
+            return cls(question, title)
+        found = msgspec.json.decode(path.read_bytes(), type=cls)
+        found.title, found.findings, found.notes = title, [], []
+        return found
 
     def save(self) -> None:
         """Write it where the report finds it."""

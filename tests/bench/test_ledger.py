@@ -1,6 +1,7 @@
 """What a row comes to, and whether it reached its goal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -71,6 +72,25 @@ def test_a_figure_leaves_out_what_has_no_logarithm() -> None:
     ledger = Ledger("q", "t")
     ledger.trace(Curve("figure", "silent", "asked", "1/s", "1/s"), 10.0, 10.0, 0.0)
     assert "circle" not in draw(ledger.curves)
+
+
+def test_a_ledger_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.ledger.RESULTS", tmp_path / "results")
+    assert Ledger.resumed("q", "t").series == []
+    before = Ledger("q", "t", notes=["old"])
+    for value in (4.0, 6.0):
+        before.add("case", "we", value, "1/s")
+        before.add("case", "they", 2.0, "1/s")
+    before.trace(Curve("figure", "we", "asked", "1/s", "1/s"), 10.0, 10.0, 4.0)
+    before.compare("case", "we", "they", at_least=1)
+    before.save()
+    after = Ledger.resumed("q", "t")
+    assert (after.findings, after.notes, after.curves) == ([], [], before.curves)
+    assert after.machine
+    after.add("case", "we", 8.0, "1/s")  # and then it was cut short
+    after.compare("case", "we", "they", at_least=1)
+    assert after.of("case", "we").values == [4.0, 6.0, 8.0]
+    assert after.findings[0].value == 2.5
 
 
 def test_the_machine_says_what_it_is() -> None:
