@@ -1,10 +1,10 @@
 """What speakers of a cluster make of a new Service, of a cable that is cut, and of SIGTERM.
 
 Three nodes with a speaker each, a router and a client behind it, as in `failover`; the addresses are those that the
-controller gives, and the owners those that MetalLB's election has. Each round makes a cluster for each profile, and does
-everything three times there, in random order; between two mishaps all goes back to its owner. *Created* is from before
-the API server is asked to create a Service until a witness, that asks every millisecond, has an answer: by ARP, for an
-address that the Service asks for. The thousand are given to one node by `preferredNodeSelectors`.
+controller gives, and the owners those that MetalLB's election has. Each round makes a cluster for each profile, and
+does everything three times there, in random order; between two mishaps all goes back to its owner. *Created* is from
+before the API server is asked to create a Service until a witness, that asks every millisecond, has an answer: by ARP,
+for an address that the Service asks for. The thousand are given to one node by `preferredNodeSelectors`.
 """
 
 from __future__ import annotations
