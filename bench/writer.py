@@ -8,7 +8,8 @@ WHAT is one or several of, for each Service in this order:
     service    the Service, of type LoadBalancer; IPv4 and IPv6 in turn where `both` is given, too
     status     its status with an address, as a controller would write it: one merge patch
 
-Bare clients: nothing is watched, nothing is read but the status of the response. What they take is what the API server
+Bare clients: nothing is watched, nothing is read but the status of the response, and what a busy server refuses is
+asked again. What they take is what the API server
 takes, with a client beside it that costs as little as can be had in Python.
 """
 
@@ -19,6 +20,7 @@ import json
 import ssl
 import sys
 import time
+from http import HTTPStatus
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENTS = 16
+BUSY, ATTEMPTS = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}, 100
 NAMESPACE = "default"
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
@@ -110,10 +113,15 @@ class Writer:
         session: aiohttp.ClientSession, method: str, path: str, body: object, kind: str = "application/json"
     ) -> None:
         data = json.dumps(body).encode()
-        async with session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
-            told = await response.read()
-            if response.status >= 400:
-                raise RuntimeError(f"{method} {path}: {response.status} {told.decode(errors='replace')}")
+        for attempt in range(ATTEMPTS):
+            async with session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
+                told = await response.read()
+            if response.status < HTTPStatus.BAD_REQUEST or (attempt and response.status == HTTPStatus.CONFLICT):
+                return  # or it had been done, though the server was late to say so
+            if response.status not in BUSY:
+                break
+            await asyncio.sleep(0.1)
+        raise RuntimeError(f"{method} {path}: {response.status} {told.decode(errors='replace')}")
 
 
 if __name__ == "__main__":
