@@ -9,8 +9,8 @@ WHAT is one or several of, for each Service in this order:
     status     its status with an address, as a controller would write it: one merge patch
 
 Bare clients: nothing is watched, nothing is read but the status of the response, and what a busy server refuses is
-asked again. What they take is what the API server
-takes, with a client beside it that costs as little as can be had in Python.
+asked again. What they take is what the API server takes, with a client beside it that costs as little as can be had in
+Python.
 """
 
 from __future__ import annotations
