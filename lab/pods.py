@@ -50,7 +50,8 @@ def begin_controller(control: ControlPlane, *options: str) -> Process:
     told = container("Deployment")
     fields = {"metadata.namespace": NAMESPACE, "metadata.name": "controller-1"}
     kubeconfig = str(control.account_kubeconfig(NAMESPACE, "controller"))
-    command = [sys.executable, *told["command"][1:], "--kubeconfig", kubeconfig, "--log-format", "json", *options]
+    command = [sys.executable, *told["command"][1:], *told.get("args", ())]
+    command += ["--kubeconfig", kubeconfig, "--log-format", "json", *options]
     return control.host.spawn(command, environment=environment(told, fields))
 
 
@@ -90,7 +91,7 @@ class Speaker:
         where = {"METALLB_ML_SECRET_KEY_PATH": str(self.directory)}
         kubeconfig = self.cluster.control.account_kubeconfig(NAMESPACE, "speaker")
         added = ["--kubeconfig", str(kubeconfig), "--control", str(self.control), "--log-format", "json"]
-        command = [sys.executable, *told["command"][1:], *added, *self._options]
+        command = [sys.executable, *told["command"][1:], *told.get("args", ()), *added, *self._options]
         self.process = self.node.host.spawn(command, environment=environment(told, fields) | where)
 
     def start(self) -> None:
