@@ -5,8 +5,8 @@
 
 Each replica follows the cluster, and claims the Lease once it knows all of it: who takes over has nothing to load.
 `/healthz` is answered by the event loop that everything runs on. `/readyz` is red until the cluster is known and its
-pools have been good once, the webhook has a certificate to show, and, while we lead, until all that there was has been
-decided upon.
+pools have been good once, and, while we lead, until all that there was has been decided upon. A webhook that cannot be
+served, for want of a port or of a right, is tried again and holds up nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import os
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,10 +73,8 @@ class Controller:
         self._known, self._stop = asyncio.Event(), asyncio.Event()
         self._failed = False
 
-    async def run(self, serving: list[socket.socket], judging: socket.socket | None) -> int:
-        """Until told to stop; the exit status. An error that nobody foresaw ends it: a supervisor restarts. `judging`
-        is where the webhook is asked, if there is one.
-        """
+    async def run(self, serving: list[socket.socket]) -> int:
+        """Until told to stop; the exit status. An error that nobody foresaw ends it: a supervisor restarts."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
@@ -89,8 +88,8 @@ class Controller:
                 log=self._log,
             )  # fmt: skip
             parts.append(key.run())
-        if self.webhook is not None and judging is not None:
-            parts.append(self.webhook.run(judging))
+        if self.webhook is not None:
+            parts.append(self.webhook.run(partial(_listen, settings.webhook_port)))
         self._log.info("started", namespace=settings.namespace, replica=settings.identity)
         tasks = [loop.create_task(self._part(part)) for part in parts]
         try:
@@ -115,9 +114,7 @@ class Controller:
         return not self._failed
 
     def ready(self) -> bool:
-        """Whether the cluster is known, the webhook can be asked, and, while we lead, all has been decided upon."""
-        if self.webhook is not None and not self.webhook.serving:
-            return False
+        """Whether the cluster is known, and, while we lead, all of it decided upon."""
         return self.following.ready and (self.term is None or self.term.reconciling.loaded)
 
     async def _claim(self) -> None:
@@ -182,14 +179,11 @@ async def run(settings: Settings, log: Logger) -> int:
     """Run until SIGTERM or SIGINT; the exit status. Raises OSError or ValueError, if it cannot start."""
     client = await Client.connect(settings.kubeconfig)
     serving: list[socket.socket] = []
-    judging = None
     try:
         serving += map(_listen, dict.fromkeys(filter(None, (settings.port, settings.health_port))))
-        judging = _listen(settings.webhook_port) if settings.webhook_port else None
-        controller = Controller(settings, client, log, await _own_pod(client, settings, log))
-        return await controller.run(serving, judging)
+        return await Controller(settings, client, log, await _own_pod(client, settings, log)).run(serving)
     finally:
-        for each in (*serving, *([judging] if judging else [])):
+        for each in serving:
             each.close()
         await client.close()
 

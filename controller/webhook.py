@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cluster import kinds
+from cluster.backoff import Backoff
 from cluster.client import ApiError
 from cluster.custom import Objects
 from cluster.resources import Struct
@@ -33,7 +34,7 @@ from controller.trust import Trust
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp import web
 
@@ -66,7 +67,7 @@ class _Listed(Struct, frozen=True):
 
 
 class Webhook:
-    """Serves on a bound, listening socket, while `run` runs."""
+    """Serves while `run` runs."""
 
     def __init__(self, client: Client, settings: Settings, log: Logger) -> None:
         """Nothing is served yet."""
@@ -85,18 +86,24 @@ class Webhook:
         self.reviews = {"allowed": 0, "refused": 0, "failed": 0}
         self.turned_away = 0
 
-    @property
-    def serving(self) -> bool:
-        """Whether it can be asked."""
-        return self._shown.is_set() and self._nodes.complete
-
-    async def run(self, listening: socket.socket) -> None:
-        """Until cancelled."""
+    async def run(self, listen: Callable[[], socket.socket]) -> None:
+        """Until cancelled, on what `listen` makes, which may raise OSError: it is tried again."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.trust.run())
             tasks.create_task(watch(self._client, self._nodes, _nothing, self._log))
             await self._shown.wait()
-            await self._serve(listening)
+            with await self._opened(listen) as listening:
+                await self._serve(listening)
+
+    async def _opened(self, listen: Callable[[], socket.socket]) -> socket.socket:
+        backoff = Backoff()
+        while True:
+            try:
+                return listen()
+            except OSError as error:
+                wait_s = backoff.failed()
+                self._log.warning("webhook not served", error=str(error), again_s=round(wait_s, 1))
+                await asyncio.sleep(wait_s)
 
     def _show(self, material: Material) -> None:
         """Show this certificate from now on."""

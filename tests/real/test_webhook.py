@@ -301,7 +301,7 @@ def post(connection: ssl.SSLSocket, head: str, body: bytes) -> bytes:
 def test_who_asks_is_not_trusted(installed: ControlPlane, replicas: list[Replica]) -> None:
     replica = replicas[0].start()
     make_pool(installed, "a", "192.0.2.0/24")
-    replica.wait_ready()
+    replica.wait_lead().process.wait_for_line("webhook serves", LONG_S)
     json = "Content-Type: application/json"
     asked = f"POST {PATH} HTTP/1.1\r\nHost: x"
     for head, body, said in (
@@ -347,3 +347,14 @@ def asked_again(replica: Replica, head: str) -> bytes:
             return post(connection, head, b"{}")
     except OSError:
         return b""
+
+
+def test_a_port_that_is_taken_holds_up_no_address(installed: ControlPlane, replicas: list[Replica]) -> None:
+    replica = replicas[0]
+    make_pool(installed, "a", "192.0.2.0/24")
+    with closing(installed.host.call(socket.create_server, ("", replica.webhook_port))):
+        replica.start().wait_ready().wait_lead()
+        make_service(installed, "web")
+        wait_addresses(installed, web=("192.0.2.0",))
+        replica.process.wait_for_line("webhook not served", LONG_S)
+    wait_until(lambda: shown(replica), LONG_S, what="it to be served", every_ms=50)
