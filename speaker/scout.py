@@ -114,7 +114,9 @@ class Scout:
             if waking is not None:
                 waking.cancel()
             ours, before, now_s = self._ours(), self._found, loop.time()
-            self._found = {each.address: before[each.address] for each in ours if each.address in before}
+            members = self._members
+            known = {address: finding for address, finding in before.items() if finding.mac not in members}
+            self._found = {each.address: known[each.address] for each in ours if each.address in known}
             due = [each for each in ours if each.address not in self._found or self._found[each.address].due_s <= now_s]
             try:
                 for at in range(0, len(due), AT_ONCE):
@@ -129,11 +131,19 @@ class Scout:
         return next(iter(self._question.objects.values()), NOTHING)
 
     def _ours(self) -> list[Errand]:
-        """What we are to find out; of what has been given meanwhile, nothing is."""
-        if self._config is None:
+        """What we are to find out: nothing before the other speakers have been heard, who may be probing as well, and
+        nothing of what has been given meanwhile.
+        """
+        if self._config is None or not self._seat.ready:
             return []
         members = {self._node, *self._seat.ring.ownership.roster.here()}
         return share(self._asked - self._seat.electorate.spans, self._config, members, self._node)
+
+    @property
+    def _members(self) -> frozenset[str]:
+        """The hardware addresses of all speakers, as far as they have told theirs: none of them is another host."""
+        standings = self._seat.ring.ownership.standings().values()
+        return frozenset(mac.hex(":") for standing in standings for mac in standing.macs)
 
     async def _find(self, due: list[Errand]) -> None:
         """Probe these. Raises OSError."""
@@ -149,9 +159,8 @@ class Scout:
         if not links:
             return
         with Responder(rate_per_s=RATE_PER_S, ring_frames=RING_FRAMES) as responder:
-            standings = self._seat.ring.ownership.standings().values()
             ours = {interface.mac for interface in self._seat.used}
-            responder.set_members({mac for standing in standings for mac in standing.macs} - ours)
+            responder.set_members({bytes.fromhex(mac.replace(":", "")) for mac in self._members} - ours)
             for interface, spans in links.items():
                 responder.set_link(
                     interface.index,
@@ -173,8 +182,9 @@ class Scout:
             facts, lost = responder.facts(), responder.taken_lost()
         if lost:
             raise OSError("more answers than could be taken in")
-        now_s = asyncio.get_running_loop().time()
+        now_s, members = asyncio.get_running_loop().time(), self._members
         taken = {Span(f.version, f.address, f.address): f.mac.hex(":") for f in facts if f.kind == FactKind.TAKEN}
+        taken = {address: mac for address, mac in taken.items() if mac not in members}  # who has told it only now
         sought = Spans(chain.from_iterable(links.values()))
         for each in due:
             if not each.free and sought.find(each.address.version, each.address.first):
