@@ -6,8 +6,9 @@ object by itself. Here all objects are checked as they would be, by what control
 makes wrong with others. A fault that was there before, of another object, is no reason; nor is one of the object
 itself, if neither its spec nor its labels change: whoever only removes a finalizer need not repair anything.
 
-What may be right once another object has come is let pass, with a warning, as objects may come in any order. It is
-refused to take away what another object refers to: a BFDProfile of a peer, an alias of an advertisement.
+What may be right once another object has come is let pass, with a warning, as objects may come in any order; so is what
+is passed over until then. It is refused to take away what another object refers to: a BFDProfile of a peer, an alias of
+an advertisement.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from cluster import kinds
 from cluster.parse import check
+from cluster.problems import shown
 from cluster.resources import Struct
 
 if TYPE_CHECKING:
@@ -121,7 +123,26 @@ def judge(
             problems.append(problem)
         elif problem.field != UNSEEN:
             warnings.append(problem)
-    return Verdict(_told(problems, key), _told(warnings, key))
+    missing = [] if new is None else _missing(new, kind, objects)
+    return Verdict(_told(problems, key), (*_told(warnings, key), *missing))
+
+
+def _missing(new: Any, kind: Kind[Any], objects: Objects) -> list[str]:
+    """What an advertisement names that there is not yet: it is passed over until it comes."""
+    named: list[tuple[str, tuple[str, ...], Kind[Any]]] = []
+    if kind in (kinds.L2_ADVERTISEMENT, kinds.BGP_ADVERTISEMENT):
+        named.append(("spec.ipAddressPools", new.spec.ip_address_pools, kinds.ADDRESS_POOL))
+    if kind is kinds.BGP_ADVERTISEMENT:
+        named.append(("spec.peers", new.spec.peers, kinds.BGP_PEER))
+    missing = []
+    for field, names, of in named:
+        there = {each.metadata.name for each in getattr(objects, FIELDS[of])}
+        missing += [
+            f"{kind.name} {new.key}: {field}: there is no {of.name} {shown(name)} yet"
+            for name in names
+            if name not in there
+        ]
+    return missing
 
 
 def _same(old: Any, new: Any) -> bool:

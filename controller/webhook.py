@@ -189,7 +189,11 @@ class Webhook:
         if not self._nodes.complete:
             raise ConnectionError("the nodes are not known yet")
         nodes = {key.name: labels for key, labels in self._nodes.objects.items()}
-        verdict = judge(request, kind, self._namespace, await self._objects(), nodes)
+        listed = await asyncio.gather(
+            *(self._client.request("list", each, self._namespace, timeout_s=JUDGE_S) for each in FIELDS)
+        )
+        # In a thread: of thousands of peers, each is compared with each, and the Lease has to be renewed meanwhile.
+        verdict = await asyncio.to_thread(lambda: judge(request, kind, self._namespace, _objects(listed), nodes))
         if verdict.problems:
             self.reviews["refused"] += 1
             self._log.info("change refused", kind=kind.name, operation=request.operation, problem=verdict.problems[0])
@@ -197,14 +201,13 @@ class Webhook:
             self.reviews["allowed"] += 1
         return answer(request.uid, verdict)
 
-    async def _objects(self) -> Objects:
-        """All that there is at this moment."""
-        listed = await asyncio.gather(
-            *(self._client.request("list", kind, self._namespace, timeout_s=JUDGE_S) for kind in FIELDS)
-        )
-        return Objects(**{
-            field: tuple(_understood(kind, body)) for (kind, field), body in zip(FIELDS.items(), listed, strict=True)
-        })  # fmt: skip
+
+def _objects(listed: list[bytes]) -> Objects:
+    """All that there is, from a list of each kind."""
+    fields: dict[str, Any] = {
+        field: tuple(_understood(kind, body)) for (kind, field), body in zip(FIELDS.items(), listed, strict=True)
+    }
+    return Objects(**fields)
 
 
 def _understood(kind: Kind[Any], body: bytes) -> list[Any]:

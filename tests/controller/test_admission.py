@@ -57,7 +57,7 @@ def test_paths_are_metallbs() -> None:
 GOOD = {
     "a pool": ((), pool("a", "192.0.2.0/24")),
     "a pool beside another": ((pool("a", "192.0.2.0/25"),), pool("b", "192.0.2.128/25")),
-    "an advertisement of a pool that is yet to come": ((), l2("a", ipAddressPools=["later"])),
+    "an advertisement of a pool": ((pool("a", "192.0.2.0/24"),), l2("a", ipAddressPools=["a"])),
     "two preferences for other nodes": (
         (pool("a", "192.0.2.0/24"), bgp("a", localPref=1, nodeSelectors=[{"matchLabels": {"rack": "a"}}])),
         bgp("b", localPref=2, nodeSelectors=[{"matchLabels": {"rack": "b"}}]),
@@ -163,6 +163,17 @@ def test_what_is_yet_to_come_is_warned_of() -> None:
     assert verdict.problems == ()
     (warning,) = verdict.warnings
     assert "expected the name of a BFDProfile, not 'quick'" in warning
+
+
+def test_names_that_mean_nothing_yet_are_warned_of() -> None:
+    there = pool("a", "192.0.2.0/24"), peer("a")
+    verdict = judged(*there, new=bgp("ad", ipAddressPools=["a", "later"], peers=["a", "none"]))
+    assert verdict.problems == ()
+    assert verdict.warnings == (
+        "BGPAdvertisement metallb-system/ad: spec.ipAddressPools: there is no IPAddressPool 'later' yet",
+        "BGPAdvertisement metallb-system/ad: spec.peers: there is no BGPPeer 'none' yet",
+    )
+    assert judged(new=l2("ad", ipAddressPools=["later"])).warnings
 
 
 def test_only_one_namespace_is_read() -> None:
