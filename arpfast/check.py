@@ -120,7 +120,9 @@ def _kernel(config: Config, machine: Machine) -> Iterator[Finding]:
 def _backend(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:
     """Who would answer."""
     wanted = config.backend
-    if config.restart_s is not None and not machine.root:
+    if config.restart_s is not None and wanted == "raw":
+        yield Finding("restart", "warn", "nothing to keep where the daemon itself answers", "let 'backend' be auto")
+    elif config.restart_s is not None and not machine.root:
         remedy = "start as root, which may make a folder in /sys/fs/bpf"
         yield Finding("restart", "warn", "nothing can be kept, so a restart is not bridged", remedy)
     if wanted == "raw":

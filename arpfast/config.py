@@ -10,9 +10,8 @@ until `combine`, because a reload reads the file again while the command line st
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 

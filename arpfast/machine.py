@@ -21,8 +21,8 @@ from arpfast.following import Watch
 
 if TYPE_CHECKING:
     from arpfast.config import Config
-    from arpfast.listen import Listen
     from arpfast.interfaces import Interface
+    from arpfast.listen import Listen
     from arpfast.privileges import Account, Capability
 
 

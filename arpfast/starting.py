@@ -82,6 +82,8 @@ def run(place: Place) -> None:
             answering = None if filtering is None else answerer(config, filtering, account, log)
             if answering is not None:
                 opened.callback(answering.close)
+                if answering.needs_admin:
+                    kept.add(Capability.NET_ADMIN)
             responder = opened.enter_context(
                 Responder(
                     rate_per_s=config.announce.rate,

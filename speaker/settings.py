@@ -16,8 +16,8 @@ import msgspec
 import yaml
 
 from arpfast.config import CONTROL_PATH, Announce, Format, Level
-from arpfast.listen import Listen
 from arpfast.interfaces import Choice
+from arpfast.listen import Listen
 from arpfast.options import words
 from arpfast.ring.settings import PORT, Profile, RingSettings
 from speaker.nodes import Rules

@@ -255,23 +255,28 @@ cdef bytes ip(const recent_t *recent):
 
 
 cdef class Attachment:
-    """A program on an interface. Raises OSError if it cannot be there: EBUSY if a stranger's XDP program is."""
+    """A program on an interface. Raises OSError if it cannot be there: EBUSY if a stranger's XDP program is.
+
+    `link` is one that is taken over. Before Linux 6.6, and with `classify`, tc has a classifier instead, which needs
+    CAP_NET_ADMIN to attach, is never pinned, and outlives a process that is killed, until the next one replaces it.
+    """
 
     cdef int link  # -1: a classifier, or closed
     cdef readonly uint32_t ifindex
     cdef readonly object way
     cdef bint classifier
 
-    def __cinit__(self, int program, uint32_t ifindex, way, *, int link=-1):
+    def __cinit__(self, int program, uint32_t ifindex, way, *, int link=-1, bint classify=False):
         cdef int error
         self.ifindex, self.way, self.link = ifindex, Way(way), link
         if link >= 0:
             error = way_replace(link, program)
             if error:
+                os.close(link)
                 self.link = -1
                 raise failure(error, f"take over the program on interface {ifindex}")
             return
-        self.link = way_link(program, ifindex, <way_t><int>way)
+        self.link = -errno.EINVAL if classify else way_link(program, ifindex, <way_t><int>way)
         if self.link in (-errno.EINVAL, -errno.EOPNOTSUPP) and way == WAY_TC:
             self.link = way_classify(program, ifindex)
             self.classifier = self.link == 0
@@ -313,3 +318,11 @@ def pinned(path):
     if link < 0:
         raise failure(link, f"open the link at {path}")
     return link, way_ifindex(link)
+
+
+def has_links(int program):
+    """Whether tc takes links here (Linux 6.6); tried upon loopback, for an instant."""
+    cdef int link = way_link(program, 1, WAY_TC)
+    if link >= 0:
+        os.close(link)
+    return link not in (-errno.EINVAL, -errno.EOPNOTSUPP)

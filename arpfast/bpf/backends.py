@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from arpfast.answer import Verdict
-from arpfast.bpf.answering import Attachment, Seats, Way, driver, pinned
+from arpfast.bpf.answering import Attachment, Seats, Way, driver, has_links, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,8 @@ class Answerer:
     ) -> None:
         """Answer nowhere yet. `keep` and `restart_s`: go on so long after this process. Raises OSError."""
         if min(programs.answer_program(xdp) for xdp in (True, False)) < 0:
-            raise OSError(errno.EPERM, "could not load the programs that answer (needs CAP_BPF and CAP_NET_ADMIN)")
+            need = "could not load the programs that answer (needs CAP_BPF and CAP_NET_ADMIN)"
+            raise OSError(errno.EPERM, f"{need}: {programs.unanswering}")
         self._programs, self._backend, self._keep = programs, backend, keep
         self._seats = Seats(programs)
         self._attached: dict[int, Attachment] = {}
@@ -87,6 +88,8 @@ class Answerer:
         for path in self._kept():
             if not restart_s or _way_of(path) not in _WAYS[backend]:
                 path.unlink()
+        if not restart_s:
+            self._keep = None
 
     @property
     def term(self) -> int:
@@ -97,25 +100,13 @@ class Answerer:
         """Answer on the interface as `link` for what `table` has; never fails."""
         if self._ending:
             return
-        if table.empty:
-            self._seats.rise(ifindex)
-            self._detach(ifindex)
-            return
-        try:
-            self._seats.sit(ifindex, link, table)
-        except OSError as error:
-            self._seats.rise(ifindex)
-            self._detach(ifindex)
-            self._why[ifindex] = error.strerror or str(error)
-            return
-        attached = self._attached.get(ifindex)
-        if attached is not None and attached.holds():
-            return
-        self._detach(ifindex)
-        if self._must_wait(ifindex, table):
+        if table.empty or not _WAYS[self._backend]:
+            self._leave(ifindex)
+        elif self._must_wait(ifindex, table):
+            self._leave(ifindex)
             self._why[ifindex] = "the program of the run before answers until all is probed"
         else:
-            self._attach(ifindex)
+            self._take(ifindex, link, table)
         if time.monotonic() > self._until_s:
             self._sweep()
 
@@ -123,9 +114,12 @@ class Answerer:
         """Answer on the interface no more."""
         if self._ending:
             return
-        self._seats.rise(ifindex)
-        self._detach(ifindex)
-        self._why.pop(ifindex, None)
+        self._leave(ifindex)
+
+    @property
+    def needs_admin(self) -> bool:
+        """Whether CAP_NET_ADMIN must be kept: tc was wished for, and the kernel has no links for it."""
+        return self._backend == "tc" and not has_links(self._programs.answer_program(False))
 
     def end(self) -> None:
         """We are about to end: what is to go on after us is let be from now on, whatever is wished."""
@@ -156,6 +150,25 @@ class Answerer:
             self._attached.pop(ifindex).close()
         self._seats.close()
 
+    def _take(self, ifindex: int, link: Link, table: Table) -> None:
+        """The seat first: a program that comes to an interface answers from its first frame on."""
+        try:
+            self._seats.sit(ifindex, link, table)
+        except OSError as error:
+            self._leave(ifindex)
+            self._why[ifindex] = error.strerror or str(error)
+            return
+        attached = self._attached.get(ifindex)
+        if attached is None or not attached.holds():
+            self._detach(ifindex)
+            self._attach(ifindex)
+
+    def _leave(self, ifindex: int) -> None:
+        """Without a seat the guard counts again, which stands aside where there is one."""
+        self._seats.rise(ifindex)
+        self._detach(ifindex)
+        self._why.pop(ifindex, None)
+
     def _attach(self, ifindex: int) -> None:
         refused = []
         for way in _WAYS[self._backend]:
@@ -171,6 +184,8 @@ class Answerer:
                     why = "another XDP program is there"
                 refused.append(f"{_NAMES[way]}: {why}")
         self._why[ifindex] = "; ".join(refused)
+        if ifindex not in self._attached:
+            self._seats.rise(ifindex)
 
     def _made(self, ifindex: int, way: Way) -> Attachment:
         program, path = self._programs.answer_program(way is not Way.TC), self._path(ifindex, way)
@@ -190,7 +205,7 @@ class Answerer:
 
     def _must_wait(self, ifindex: int, table: Table) -> bool:
         """Whether a program of an earlier run answers there what we still probe for."""
-        if table.settled or time.monotonic() > self._until_s:
+        if table.settled or ifindex in self._attached or time.monotonic() > self._until_s:
             return False
         return any(path is not None and path.exists() for path in (self._path(ifindex, way) for way in Way))
 

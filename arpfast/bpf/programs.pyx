@@ -235,7 +235,8 @@ cdef class Filter:
 
     Raises OSError if the kernel does not take the filters, with what it says to it. The guard is a bonus: it needs
     CAP_NET_ADMIN besides, is attached to each interface with a table while there is a limit, and where it cannot be the
-    filters keep the limit alone.
+    filters keep the limit alone. The programs that answer are another bonus, for `Answerer` (backends.py) to attach;
+    `unanswering` says why they could not be loaded, and is empty if they could.
     """
 
     cdef int[PARTS] fds
@@ -249,14 +250,16 @@ cdef class Filter:
     cdef Guard guard      # None if it could not be loaded
     cdef bint limited
     cdef frozenset members
+    cdef readonly str unanswering
 
     def __cinit__(self, *, limit=None):
-        cdef int part, error
+        cdef int part, error = 0
         cdef extent_t extent
         for part in range(PARTS):
             self.fds[part] = -1
         self.lock = threading.RLock()
         self.members = frozenset()
+        self.unanswering = ""
         self.places, self.tables, self.unfiltered, self.unguarded = {}, {}, {}, {}
         cdef complaint_t *complaint = complaint_new()
         if complaint is NULL:
@@ -265,7 +268,9 @@ cdef class Filter:
             for extent in (EXTENT_ANSWERS, EXTENT_GUARD, EXTENT_FILTERS):
                 with nogil:
                     error = load(self.fds, extent, complaint)
-                if error not in (-EPERM, -EINVAL, -EOPNOTSUPP):
+                if error and extent == EXTENT_ANSWERS:
+                    self.unanswering = os.strerror(-error).lower()  # an old kernel's verifier may have its own reasons
+                elif error not in (-EPERM, -EINVAL, -EOPNOTSUPP):
                     break
             if error:
                 raise failure(error, "load the eBPF socket filter (needs CAP_BPF)",

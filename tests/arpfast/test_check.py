@@ -7,8 +7,8 @@ import pytest
 
 from arpfast.check import Finding, examine, local
 from arpfast.config import Config, RateLimit
-from arpfast.listen import Listen
 from arpfast.interfaces import Interface
+from arpfast.listen import Listen
 from arpfast.machine import Machine
 from arpfast.privileges import Account, Capability
 from arpfast.ring.settings import RingSettings

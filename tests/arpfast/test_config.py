@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from arpfast import config as settings
 from arpfast.config import CONTROL_PATH, Announce, Config, ConfigError, Log, Overrides, RateLimit
-from arpfast.listen import Listen
 from arpfast.decode import plain
+from arpfast.listen import Listen
 from arpfast.schema import schema
 from arpfast.seconds import Seconds
 from arpfast.spans import Spans

@@ -36,7 +36,9 @@ def test_a_frozen_owner_is_succeeded_and_never_do_two_answer(lab: Lab, profile: 
                 return answerers()
 
             wait_until(lambda: len(ask()) > 20, DEADLINE_S, what="the owner to answer", every_ms=5)
-            wait_until(lambda: victim.ask("status")["links"][0]["in_kernel"] > 0, DEADLINE_S, what="its kernel to count")
+            wait_until(
+                lambda: victim.ask("status")["links"][0]["in_kernel"] > 0, DEADLINE_S, what="its kernel to count"
+            )
             victim.process.signal(signal.SIGSTOP)
             wait_until(lambda: ask()[-1] != mac, DEADLINE_S, what="another to answer", every_ms=5)
             wait_until(lambda: len(ask()) > 200, DEADLINE_S, what="it to go on", every_ms=2)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from arpfast import keeping
+from arpfast.answer import Link as Identity
+from arpfast.answer import Table
 from arpfast.bpf.answering import Attachment, Way
 from arpfast.bpf.programs import Filter
+from arpfast.spans import Spans
 from lab import Arp, Lab, Link, wait_until
 from lab.frames import REPLY
 from lab.generator import Flood
+from tests.real.in_kernel import Kernel
 from tests.real.stage import DEADLINE_S, Daemon, pair, received
 
 if TYPE_CHECKING:
@@ -101,6 +107,18 @@ def test_every_kind_of_address_is_answered_by_the_kernel(cable: tuple[Link, Link
         assert not capture.select(received(Arp, operation=REPLY))
 
 
+@pytest.mark.parametrize("backend", KERNEL)
+def test_a_question_of_another_vlan_is_not_answered(cable: tuple[Link, Link], backend: Backend) -> None:
+    near, far = cable
+    start(far, backend)
+    with near.host.capture(near) as capture:
+        tagged = replace(Arp.request(near.mac, "192.0.2.1", OWN4), tags=((0x8100, 7),)).encode()
+        plain = Arp.request(near.mac, "192.0.2.1", PROXY4).encode()
+        near.host.inject(near, tagged, plain)
+        capture.wait_for(received(Arp, operation=REPLY, spa=IPv4Address(PROXY4)))
+        assert not capture.select(received(Arp, operation=REPLY, spa=IPv4Address(OWN4)))
+
+
 def test_auto_takes_what_does_no_harm_and_says_why(cable: tuple[Link, Link]) -> None:
     _, far = cable
     daemon = start(far, "auto")
@@ -144,13 +162,17 @@ def test_a_frozen_daemon_is_answered_for_until_its_term_is_over(cable: tuple[Lin
     daemon.process.signal(signal.SIGCONT)
     wait_until(answered, DEADLINE_S, what="it to answer again")
     wait_until(lambda: in_kernel(daemon) > before, DEADLINE_S, what="the kernel to have answered")
+    daemon.process.signal(signal.SIGKILL)
+    daemon.process.wait(DEADLINE_S)
+    assert not answered(), "what is not kept goes with the process"
 
 
 @pytest.mark.parametrize("backend", ["xdp", "tc"])
 def test_nothing_is_missed_over_kill_and_restart(bare: tuple[Link, Link], backend: Backend) -> None:
     """Killed, started anew, probing all that it answers for; ended as for an upgrade, and started again."""
     near, far = bare
-    daemon = start(far, backend, restart="60s", announce={"probe": "quick", "repeat": 1})
+    settings = SETTINGS | {"restart": "60s", "announce": {"probe": "quick", "repeat": 1}}
+    daemon = start(far, backend, **settings)
     flood = Flood.start(near, OWN4, 1, seconds=60, rate_per_s=1000, engine="socket")
     wait_until(lambda: in_kernel(daemon) > 100, DEADLINE_S, what="the flood to arrive")
     for end in (signal.SIGKILL, signal.SIGTERM):
@@ -160,6 +182,10 @@ def test_nothing_is_missed_over_kill_and_restart(bare: tuple[Link, Link], backen
         daemon.wait_phase(OWN6)
         wait_until(lambda: in_kernel(daemon) > 100, DEADLINE_S, what="the new run to have taken over")
         assert daemon.link()["backend"] == backend
+        daemon.change(settings | {"addresses": [OWN4, OWN6, "192.0.2.11"]})
+        daemon.wait_phase("192.0.2.11")
+        daemon.write(settings)
+    assert daemon.link()["backend"] == backend
     flooded = flood.stop()
     assert flooded.replies == flooded.offered
 
@@ -214,3 +240,18 @@ def test_devices_upon_devices(lab: Lab, kind: str, backend: Backend) -> None:
     told = daemon.link("upper0")
     assert told["backend"] == ("tc" if backend == "auto" else backend)
     assert told["verdicts"]["reply"] == told["in_kernel"] > 0
+
+
+def test_a_classifier_answers_where_tc_has_no_links(lab: Lab) -> None:
+    """As before Linux 6.6; whoever comes next replaces one that was left."""
+    near, far = pair(lab)
+    for _ in range(2):
+        kernel = Kernel(Way.TC, far.index)
+        kernel.sit(Identity(bytes(far.mac)), Table(own=Spans.parse(OWN4)))
+        attached = far.host.call(partial(Attachment, kernel.program, far.index, Way.TC, classify=True))
+        assert attached.holds()
+        assert near.host.resolve(OWN4, deadline_s=DEADLINE_S) == far.mac
+        kernel.close()
+    far.host.call(attached.close)
+    near.host.set({"net.ipv4.neigh.eth0.retrans_time_ms": 50})
+    assert near.host.resolve(OWN4, deadline_s=DEADLINE_S) is None

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from arpfast.listen import Listen
 from arpfast.interfaces import Choice, Interface, Refusal
+from arpfast.listen import Listen
 from speaker.__main__ import main
 from speaker.nodes import Rules
 from speaker.settings import OPTIONS, Settings, excluded, settings
