@@ -57,6 +57,42 @@ def test_a_good_machine_has_nothing_to_complain_of() -> None:
     assert {"addresses", "CAP_NET_RAW", "user", "control", "interface eth0"} <= {f.check for f in examine(CONFIG, GOOD)}
 
 
+VETH = "a veth drops"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "harms", "told"),
+    [
+        ("auto", {}, [("ok", "eth0: xdp")]),
+        ("auto", {"eth0": VETH}, [("ok", "eth0: tc, since a veth drops")]),
+        ("xdp", {}, [("ok", "eth0: xdp")]),
+        ("xdp", {"eth0": VETH}, [("warn", "eth0: xdp, but a veth drops")]),
+        ("tc", {"eth0": VETH}, [("ok", "eth0: tc")]),
+        ("raw", {}, [("ok", "raw: the daemon itself, as was wished")]),
+    ],
+)
+def test_who_would_answer(wanted: str, harms: dict[str, str], told: list[tuple[str, str]]) -> None:
+    findings = examine(config(backend=wanted), machine(harms=harms))
+    assert [(one.judgement, one.told) for one in findings if one.check == "backend"] == told
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine_changes", "check", "told"),
+    [
+        ({"backend": "tc"}, {"answers": False}, "backend", "cannot be loaded"),
+        ({"backend": "raw", "restart_s": 10.0}, {}, "restart", "nothing to keep"),
+        ({"restart_s": 10.0}, {"root": False}, "restart", "nothing can be kept"),
+    ],
+)
+def test_what_the_kernel_cannot_do(
+    changes: dict[str, Any], machine_changes: dict[str, Any], check: str, told: str
+) -> None:
+    (complaint,) = complaints(config(**changes), machine(**machine_changes))
+    assert (complaint.check, complaint.judgement) == (check, "warn")
+    assert told in complaint.told
+    assert not [one for one in complaints(CONFIG, machine(answers=False)) if one.check == "backend"]
+
+
 DOWN = msgspec.structs.replace(ETH0, up=False)
 UNPLUGGED = msgspec.structs.replace(ETH0, carrier=False)
 ENSLAVED = msgspec.structs.replace(ETH1, enslaved=True, addresses=())

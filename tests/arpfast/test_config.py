@@ -316,6 +316,12 @@ def test_documented_examples_are_accepted_by_parser_and_schema(name: str, text: 
     jsonschema.validate(yaml.safe_load(text) or {}, schema())
 
 
+def test_no_restart_beside_a_ring() -> None:
+    assert settings.read(b"restart: 10s", "f").restart_s == 10
+    with pytest.raises(ConfigError, match="f: restart: expected no restart beside a ring"):
+        settings.read(b"restart: 10s\nring: {members: [192.0.2.1, 192.0.2.2]}", "f")
+
+
 def test_every_key_is_documented() -> None:
     manual = "".join(manual.read_text() for manual in MANUALS)
     assert [key for key in _keys(schema()) if f"`{key}`" not in manual] == []
