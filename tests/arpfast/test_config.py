@@ -317,7 +317,7 @@ def test_documented_examples_are_accepted_by_parser_and_schema(name: str, text: 
 
 
 def test_no_restart_beside_a_ring() -> None:
-    assert settings.read(b"restart: 10s", "f").restart_s == 10
+    assert settings.read(b"restart: 10s", "f").restart_s == Seconds(10)
     with pytest.raises(ConfigError, match="f: restart: expected no restart beside a ring"):
         settings.read(b"restart: 10s\nring: {members: [192.0.2.1, 192.0.2.2]}", "f")
 
