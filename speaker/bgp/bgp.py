@@ -6,8 +6,8 @@ first, and whoever is started anew: a daemon that runs is taken over as it is, s
 session; a daemon that has lost all is given all. A daemon that refuses, hangs or is gone costs a deadline or a wait of
 this task, and nobody else.
 
-Before the first wish nothing is touched; without peers gRPC is not even loaded, unless an earlier speaker has left a
-daemon with some: it has made a file beside the socket.
+Before the first wish, and before the interfaces are known, nothing is touched; without peers gRPC is not even loaded,
+unless an earlier speaker has left a daemon with some: it has made a file beside the socket.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Bgp:
         self._mark = Path(f"{socket}.spoken")
         self._wish: Wish | None = None
         self._asked: _Asked | None = None
-        self._snapshot: Snapshot = {}
+        self._snapshot: Snapshot | None = None
         self._finder = Finder()
         self._planner = Planner({})
         self._draining = False
@@ -133,7 +133,9 @@ class Bgp:
         self._stir()
 
     def interfaces(self, snapshot: Snapshot) -> None:
-        """Replace the picture of this host's interfaces."""
+        """Replace the picture of this host's interfaces. Nothing is begun without one: what routers are told to send
+        to depends on it.
+        """
         self._snapshot = snapshot
         self._wake.set()
 
@@ -197,7 +199,9 @@ class Bgp:
     def _needed(self) -> bool:
         if self._leaving is not None:
             return True
-        return self._wish is not None and (bool(self._wish.neighbours) or self._mark.exists())
+        if self._wish is None or self._snapshot is None:
+            return False
+        return bool(self._wish.neighbours) or self._mark.exists()
 
     def _stir(self) -> None:
         self._settled.clear()
@@ -262,7 +266,7 @@ class Bgp:
         except OSError as error:
             self._log.warning("cannot leave a mark beside the BGP daemon's socket", error=str(error))
         asn = min(each.peer.my_asn for each in neighbours.values())
-        self._router_id = router_id(self._node, neighbours, self._snapshot)
+        self._router_id = router_id(self._node, neighbours, self._snapshot or {})
         started = messages.Global(asn, self._router_id, self._listen_port)
         await connection.tell("StartBgp", messages.StartBgpRequest(started))
         self._counts["daemon_starts"] += 1
@@ -278,8 +282,8 @@ class Bgp:
             raise DaemonError("StopBgp", "", "expected the daemon to be started anew, for another router ID", lost=True)
 
     async def _reconcile(self, daemon: Reconciliation) -> None:
-        wish, now_s = self._wish or Wish(), time.monotonic()
-        there = {name: locate(each.peer, self._snapshot, self._finder, now_s) for name, each in wish.neighbours.items()}
+        wish, snapshot, now_s = self._wish or Wish(), self._snapshot or {}, time.monotonic()
+        there = {name: locate(each.peer, snapshot, self._finder, now_s) for name, each in wish.neighbours.items()}
         places = {name: place for name, place in there.items() if place is not None}
         with_bfd = {name for name in places if self._wants_bfd(name, wish.neighbours[name].bfd, daemon)}
         asked = _Asked(wish, self._draining, places, with_bfd)

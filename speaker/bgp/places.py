@@ -47,10 +47,15 @@ def locate(peer: Peer, snapshot: Snapshot, finder: Finder, now_s: float) -> Plac
         bare = str(ip_address(bare))
     except ValueError:  # nothing that is no address may reach the daemon
         return None
-    ours = local_address(bare, peer.source_address) if peer.dual_stack and peer.address else None
-    companion = None if ours is None else _companion(ours, snapshot.values())
-    next_hops = () if companion is None else ((_AFI[companion.version], str(companion)),)
-    return Place(bare + percent + zone, Target(bare, next_hops))
+    target = Target(bare)
+    if peer.dual_stack and peer.address:
+        ours = local_address(bare, peer.source_address)
+        companion = None if ours is None else _companion(ours, snapshot.values())
+        if companion is None:  # nothing that a router could use as a next hop
+            target = Target(bare, families=(_AFI[6 if ":" in bare else 4],))
+        else:
+            target = Target(bare, ((_AFI[companion.version], str(companion)),))
+    return Place(bare + percent + zone, target)
 
 
 def router_id(node: str, neighbours: Mapping[str, Neighbour], snapshot: Snapshot) -> str:

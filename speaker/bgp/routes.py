@@ -41,6 +41,8 @@ class Target(msgspec.Struct, frozen=True):
     """Without a zone."""
     next_hops: tuple[tuple[int, str], ...] = ()
     """By address family (AFI), where it is not the session's own local address."""
+    families: tuple[int, ...] = ()
+    """Those that it may be told of; empty: all that its session carries."""
 
 
 class Route(msgspec.Struct, frozen=True, cache_hash=True):
@@ -146,12 +148,9 @@ def rule(
     name = f"{POLICY}-{tag:016x}"
     groups: dict[tuple[int, str], set[str]] = {}
     for target in targets:
-        if target.next_hops:
-            there = dict(target.next_hops)
-            for afi in (messages.IPV4, messages.IPV6):
-                groups.setdefault((afi, there.get(afi, "")), set()).add(cidr(target.address))
-        else:
-            groups.setdefault((0, ""), set()).add(cidr(target.address))
+        there = dict(target.next_hops)
+        for afi in target.families or ((messages.IPV4, messages.IPV6) if there else (0,)):
+            groups.setdefault((afi, there.get(afi, "")), set()).add(cidr(target.address))
     tagged = messages.DefinedSet(messages.LARGE_COMMUNITY_SET, name, (_tag_pattern(tag),))
     sets, statements = [tagged], []
     for number, ((afi, next_hop), neighbours) in enumerate(sorted(groups.items())):

@@ -268,6 +268,7 @@ class Stage:
     def start(self, **how: Any) -> Bgp:
         """Our half."""
         self.bgp = self.inside.call(lambda: Bgp(self.socket, node="node", log=self.log, changed=self._change, **how))
+        self.picture()
         self._task = self.inside.begin(self.bgp.run())
         return self.bgp
 

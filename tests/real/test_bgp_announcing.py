@@ -84,7 +84,6 @@ def test_both_families_over_one_session_and_each_over_its_own(stage: Stage) -> N
     four.accept(stage.address, both=True)
     six.accept(stage.address6)
     dual.accept(stage.address, both=True)
-    stage.picture()
     peers = [peer("four", four), peer("six", six, v6=True), peer("dual", dual, dual_stack=True)]
     stage.want(peers, {ONE: told("four", "six", "dual"), THREE: told("four", "six", "dual")})
     stage.wait_up("four", "six", "dual")
@@ -96,6 +95,12 @@ def test_both_families_over_one_session_and_each_over_its_own(stage: Stage) -> N
     wait_until(lambda: four.table(1).keys() == {ONE}, what="IPv4 over IPv4")
     assert not four.table(2)
     assert not six.table(1)
+    # Without an address that a router could send to nothing is told, and that alone is taken back.
+    stage.link.remove_address(f"{stage.address6}/64")
+    stage.picture()
+    wait_until(lambda: not dual.table(2), what="IPv6 to be withdrawn")
+    assert dual.table(1)[ONE].next_hop == stage.address
+    assert stage.session("dual").flaps == 0
 
 
 def test_a_router_is_found_on_an_interface(stage: Stage) -> None:

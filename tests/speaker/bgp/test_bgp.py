@@ -42,6 +42,7 @@ class Log:
 async def running(socket: Path, log: Log | None = None) -> AsyncIterator[tuple[Bgp, asyncio.Event]]:
     changed = asyncio.Event()
     bgp = Bgp(str(socket), node="n1", log=log or Log(), changed=changed.set)
+    bgp.interfaces({})
     task = asyncio.create_task(bgp.run())
     try:
         yield bgp, changed

@@ -26,6 +26,7 @@ TARGETS = {
     "c": Target("2001:db8::3"),
     "d": Target("192.0.2.4", ((messages.IPV6, "2001:db8::100"),)),
     "e": Target("2001:db8::5", ((messages.IPV4, "192.0.2.100"),)),
+    "f": Target("192.0.2.6", families=(messages.IPV4,)),
 }
 COMMUNITIES = ["1:1", "65000:1", "65535:65535", "large:0:0:0", "large:65000:1:2", "large:4294967294:4294967295:0"]
 ATTRIBUTES = st.builds(
@@ -33,7 +34,7 @@ ATTRIBUTES = st.builds(
 )
 PREFIXES = ["198.51.100.0/24", "198.51.100.1/32", "2001:db8:1::/64", "2001:db8:1::1/128"]
 ROUTES = st.dictionaries(
-    st.sampled_from(PREFIXES), st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e", "gone"]), ATTRIBUTES)
+    st.sampled_from(PREFIXES), st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e", "f", "gone"]), ATTRIBUTES)
 )
 
 
@@ -81,6 +82,8 @@ def expected(told: Mapping[str, Attributes], name: str, prefix: str, *, draining
     if name not in told:
         return None
     afi = messages.IPV6 if ":" in prefix else messages.IPV4
+    if TARGETS[name].families and afi not in TARGETS[name].families:
+        return None
     attributes = told[name]
     communities, local_pref = frozenset(attributes.communities), attributes.local_pref or None
     if draining:
@@ -124,9 +127,14 @@ def test_another_address_of_a_peer_or_of_ours_makes_another_statement() -> None:
     told = {PREFIXES[0]: {"a": Attributes()}}
     tags = [
         tuple(Planner({"a": target}).plan(told).rules)
-        for target in (Target("192.0.2.1"), Target("192.0.2.2"), Target("192.0.2.1", ((2, "2001:db8::1"),)))
+        for target in (
+            Target("192.0.2.1"),
+            Target("192.0.2.2"),
+            Target("192.0.2.1", ((2, "2001:db8::1"),)),
+            Target("192.0.2.1", families=(1,)),
+        )
     ]
-    assert len(set(tags)) == 3
+    assert len(set(tags)) == 4
 
 
 @given(ROUTES)
