@@ -12,7 +12,7 @@ from lab.fabric import NODES_ASN
 from lab.routers import Bird, Peering
 from lab.speaking import peer
 from speaker.bgp.wish import Attributes
-from tests.real.announcing_nodes import BFD, BFD_MS, PLAIN, PREFIX, PREFIX_6, Scene, bird, frr, gobgp, to
+from tests.real.announcing_nodes import PLAIN, PREFIX, PREFIX_6, Scene, bird, frr, gobgp, to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ def test_a_peer_s_changed_field_counts_for_it_and_resets_nobody_else(scene: Scen
     fabric, node = scene.fabric, scene.first
     address, other = scene.address(node), "192.0.2.99"
     scene.ring.links[node.host].add_address(f"{other}/24")
-    fabric.frr.start([Peering(address=each, bfd_ms=BFD_MS) for each in (address, other)])
+    fabric.frr.start([Peering(address=each) for each in (address, other)])
     fabric.bird.start(fabric.nodes())
     fabric.gobgp.start(fabric.nodes())
     scene.start(node.host)
@@ -155,8 +155,8 @@ def test_a_peer_s_changed_field_counts_for_it_and_resets_nobody_else(scene: Scen
         ({"my_asn": 64555}, lambda: session().asn == 64555 and path() == (64555,)),
         ({"local_asn": 64777}, lambda: session().asn == 64777 and path()[:1] == (64777,)),
         ({"source_address": other}, lambda: fabric.frr.established(other) and not session().established),
-        ({"asn": 0, "dynamic_asn": "external", "bfd": BFD}, lambda: fabric.frr.bfd()[address].up),
-        ({"ebgp_multi_hop": True, "connect_time_s": 2}, lambda: not fabric.frr.bfd()[address].up),
+        ({"asn": 0, "dynamic_asn": "external"}, lambda: session().established and not fabric.frr.established(other)),
+        ({"ebgp_multi_hop": True, "connect_time_s": 2}, lambda: session().established),
     ]  # fmt: skip
     for change, effect in changes:
         node.want(others | {"frr": frr(**change)}, told)
