@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lab.process import Process
+
 _FAMILIES = {1: "ipv4", 2: "ipv6"}
 _STATES = ("", "idle", "connect", "active", "opensent", "openconfirm", "established")
 _BFD_STATES = ("down", "up", "down", "admindown", "init")
@@ -50,6 +52,10 @@ class Gobgp(Router):
     def tell(self, *words: str) -> str:
         """Have gobgp do this; what it says."""
         return self.host.run([_gobgp(), "--target", self._target, *words]).stdout
+
+    def listen(self) -> Process:
+        """Follow what peers tell it, beginning with what they have told: for each change a line, read by `heard`."""
+        return self.host.spawn([_gobgp(), "--target", self._target, "-j", "monitor", "adj-in", "--current"])
 
     # What it is told
 
@@ -142,6 +148,16 @@ def _gobgpd() -> Path:
 @cache
 def _gobgp() -> Path:
     return GOBGP.path()
+
+
+def heard(listening: Process) -> list[tuple[str, str, Route | None]]:
+    """What `listen` has brought so far, in order: of which peer and prefix, and the route; None: it was withdrawn."""
+    paths = [path for line in listening.lines if line.startswith("[") for path in json.loads(line)]
+    return [
+        (path["peer-address"], prefix, None if path.get("withdrawal") else _route(prefix, path))
+        for path in paths
+        for prefix in (path["nlri"]["prefix"],)
+    ]
 
 
 def _session(peer: str, told: Mapping[str, Any]) -> Session:

@@ -12,13 +12,15 @@ from lab.cluster import Cluster
 from lab.fabric import GOBGP_ASN, NODES_ASN, Fabric
 from lab.manifests import NAMESPACE, render
 from lab.routers import Peering
+from lab.routers.gobgp import heard
 from tests.real.cluster_speakers import DEADLINE_S, Speaker, Speakers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lab.control_plane import ControlPlane
-    from lab.routers import Gobgp
+    from lab.process import Process
+    from lab.routers import Gobgp, Route
 
 V4, V6, OTHER = "192.0.2.100", "2001:db8::100", "192.0.2.101"
 NODES = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
@@ -79,17 +81,29 @@ class Scene:
         found = self.api.get("configurationstates", f"speaker-{node}", NAMESPACE)
         return str(found.get("status", {}).get("errorSummary", ""))
 
-    def withdrawn(self, prefix: str, node: str) -> bool:
-        """Wait until the node announces it no longer; whether the router was asked to prefer others before."""
-        asked: list[bool] = []
+    def listen(self, prefix: str) -> Process:
+        """Begin to listen to what the router is told of this prefix, and others."""
+        listening = self.router.listen()
+        wait_until(lambda: any(told == prefix for _, told, _ in heard(listening)), DEADLINE_S, what="to hear it")
+        return listening
 
-        def gone() -> bool:
-            routes = {route.peer: route for route in self.router.routes().get(prefix, ())}
-            asked.append(node in routes and GRACEFUL_SHUTDOWN in routes[node].communities)
-            return node not in routes
+    def wait_withdrawn(self, listening: Process, prefix: str, node: str) -> None:
+        """Until the node announces it no longer, having asked the router first to prefer others."""
+        wait_until(
+            lambda: _told(listening, prefix, node)[-1:] == [None], DEADLINE_S,
+            what=f"{prefix} to be withdrawn by {node}", every_ms=50,
+        )  # fmt: skip
+        assert asked_to_avoid(listening, prefix, node)
 
-        wait_until(gone, DEADLINE_S, what=f"{prefix} to be withdrawn by {node}", every_ms=20)
-        return any(asked)
+
+def asked_to_avoid(listening: Process, prefix: str, node: str) -> bool:
+    """Whether the router has been asked to prefer others to this node."""
+    told = _told(listening, prefix, node)
+    return any(route is not None and GRACEFUL_SHUTDOWN in route.communities for route in told)
+
+
+def _told(listening: Process, prefix: str, node: str) -> list[Route | None]:
+    return [route for peer, told, route in heard(listening) if (peer, told) == (node, prefix)]
 
 
 def explained(speaker: Speaker, address: str) -> list[tuple[str, bool, str]]:
@@ -211,15 +225,16 @@ def test_who_is_to_come_last_asks_routers_first(lab: Lab, installed: ControlPlan
     scene.wait_prefixes({f"{V4}/32": both})
     assert {route.local_pref for route in router.routes()[f"{V4}/32"]} == {200}
     since = scene.since()
+    listening = scene.listen(f"{V4}/32")
     a.ask("drain")
     assert a.ask("status")["bgp"]["leaving"]
-    assert scene.withdrawn(f"{V4}/32", NODES[0])
+    scene.wait_withdrawn(listening, f"{V4}/32", NODES[0])
     assert explained(a, V4) == [("tor", False, "given up to other nodes, as this one is drained")]
     scene.wait_told(web=[("b", ["tor"])])
     b.ask("drain")
     scene.wait_prefixes({f"{V4}/32": both})
     a.ask("undrain")
-    assert scene.withdrawn(f"{V4}/32", NODES[1])
+    scene.wait_withdrawn(listening, f"{V4}/32", NODES[1])
     scene.api.patch("nodes", "a", {"spec": {"unschedulable": True}})
     b.ask("undrain")
     scene.wait_prefixes({f"{V4}/32": {NODES[1]}})
@@ -260,8 +275,10 @@ def test_a_password_a_daemon_that_is_lost_and_a_speaker_that_stops(lab: Lab, ins
     scene.wait_prefixes({f"{OTHER}/32": {NODES[0]}})
     wait_until(lambda: speaker.ready, DEADLINE_S, what="it to be ready again", every_ms=50)
 
+    listening = scene.listen(f"{OTHER}/32")
     speaker.process.signal(signal.SIGTERM)
-    assert scene.withdrawn(f"{OTHER}/32", NODES[0]), "expected the router to be asked to prefer others first"
+    scene.wait_prefixes({})
+    assert asked_to_avoid(listening, f"{OTHER}/32", NODES[0])
     assert speaker.process.wait(DEADLINE_S) == 0
 
 
