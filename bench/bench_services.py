@@ -30,6 +30,7 @@ def test_services(ledger: Ledger, rounds: Rounds) -> None:
         with Lab() as lab:
             town = Town(lab)
             town.make_pool()
+            town.warm()
             if who == BARE:
                 took_s = town.write(count, "service", "status").seconds
             else:
