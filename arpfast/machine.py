@@ -121,7 +121,7 @@ def _filter() -> tuple[str, bool, bool]:
     try:
         from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
 
-        loaded = Filter()
+        loaded = Filter(answers=True)
     except (ImportError, OSError) as error:
         said = (error.strerror or "") if isinstance(error, OSError) else str(error)
         return said.partition("\n")[0], False, False

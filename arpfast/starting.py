@@ -72,7 +72,7 @@ def run(place: Place) -> None:
             seat = _seat(config, place.name)
             if config.local is None:
                 local.clear(local.mark(config.control))  # what a run before this one may have left
-            filtering = filter_(limit(config), log)
+            filtering = filter_(limit(config), log, answers=config.backend != "raw")
             kept = {Capability.NET_RAW}
             if filtering is not None:
                 opened.callback(filtering.close)
@@ -165,12 +165,15 @@ def remove(listening: socket.socket) -> None:
             os.unlink(path)  # noqa: PTH108
 
 
-def filter_(rates: RateLimit | None, log: logs.Logger) -> Filter | None:
-    """The eBPF filter and guard, where kernel and capabilities allow them; a classic filter does without."""
+def filter_(rates: RateLimit | None, log: logs.Logger, *, answers: bool = False) -> Filter | None:
+    """The eBPF filter and guard, where kernel and capabilities allow them; a classic filter does without.
+
+    With `answers` the programs that answer are loaded as well, if they can be.
+    """
     try:
         from arpfast.bpf.programs import Filter  # noqa: PLC0415 (needs libbpf, which may be missing)
 
-        return Filter(limit=rates)
+        return Filter(limit=rates, answers=answers)
     except (ImportError, OSError) as error:
         log.warning("no eBPF filter, a classic one does", why=said(error).partition("\n")[0])
         return None
@@ -187,8 +190,10 @@ def answerer(config: Config, filtering: Filter, account: Account | None, log: lo
         if config.restart_s is not None:
             log.warning("nothing is kept for a restart", why=said(error))
     try:
-        return Answerer(filtering, config.backend, keep=keep, restart_s=config.restart_s or 0)
-    except OSError as error:
         if config.backend != "raw":
-            log.warning("the kernel does not answer, the daemon does", why=said(error))
-        return None
+            return Answerer(filtering, config.backend, keep=keep, restart_s=config.restart_s or 0)
+        for path in keep.iterdir() if keep is not None else ():
+            path.unlink()
+    except OSError as error:
+        log.warning("the kernel does not answer, the daemon does", why=said(error))
+    return None

@@ -41,7 +41,7 @@ OUTLIVE_S = 3.0
 
 _NAMES: dict[Way, Backend] = {Way.NATIVE: "xdp", Way.GENERIC: "xdp-generic", Way.TC: "tc"}
 _WAYS = {
-    "auto": (Way.NATIVE, Way.TC), "xdp": (Way.NATIVE,), "xdp-generic": (Way.GENERIC,), "tc": (Way.TC,), "raw": (),
+    "auto": (Way.NATIVE, Way.TC), "xdp": (Way.NATIVE,), "xdp-generic": (Way.GENERIC,), "tc": (Way.TC,),
 }  # fmt: skip
 _FINAL = (Verdict.REPLY, Verdict.LIMITED)
 """What no thread counts after the kernel has."""
@@ -73,7 +73,7 @@ class Answerer:
     def __init__(
         self, programs: Filter, backend: Backend = "auto", *, keep: Path | None = None, restart_s: float = 0
     ) -> None:
-        """Answer nowhere yet. `keep` and `restart_s`: go on so long after this process. Raises OSError."""
+        """Answer nowhere yet; not for raw. `keep` and `restart_s`: go on so long after this process. Raises OSError."""
         if min(programs.answer_program(xdp) for xdp in (True, False)) < 0:
             need = "could not load the programs that answer (needs CAP_BPF and CAP_NET_ADMIN)"
             raise OSError(errno.EPERM, f"{need}: {programs.unanswering}")
@@ -100,7 +100,7 @@ class Answerer:
         """Answer on the interface as `link` for what `table` has; never fails."""
         if self._ending:
             return
-        if table.empty or not _WAYS[self._backend]:
+        if table.empty:
             self._leave(ifindex)
         elif self._must_wait(ifindex, table):
             self._leave(ifindex)

@@ -85,7 +85,9 @@ enum extent { EXTENT_FILTERS, EXTENT_GUARD, EXTENT_ANSWERS };
 
 static bool part_wanted(enum part part, enum extent extent) {
     if (part == PART_GUARD) return extent >= EXTENT_GUARD;
-    return (part != PART_ANSWER_XDP && part != PART_ANSWER_TC) || extent >= EXTENT_ANSWERS;
+    bool for_answers =
+        part == PART_ANSWER_XDP || part == PART_ANSWER_TC || part > PART_SEATS; /* which the guard reads */
+    return !for_answers || extent >= EXTENT_ANSWERS;
 }
 
 static int part_fd(const struct bpf_object *object, enum part part) {
@@ -106,6 +108,8 @@ static int load(int *fds, enum extent extent, struct complaint *complaint) {
     for (int part = 0; part < PART_LINKS && !error; part++)
         bpf_program__set_autoload(bpf_object__find_program_by_name(object, part_names[part]),
                                   part_wanted(part, extent));
+    for (int part = PART_LINKS; part < PARTS && !error; part++)
+        bpf_map__set_autocreate(bpf_object__find_map_by_name(object, part_names[part]), part_wanted(part, extent));
     if (!error) error = bpf_object__load(object);
     for (int part = 0; part < PARTS && !error; part++) {
         if (!part_wanted(part, extent)) continue;

@@ -235,8 +235,8 @@ cdef class Filter:
 
     Raises OSError if the kernel does not take the filters, with what it says to it. The guard is a bonus: it needs
     CAP_NET_ADMIN besides, is attached to each interface with a table while there is a limit, and where it cannot be the
-    filters keep the limit alone. The programs that answer are another bonus, for `Answerer` (backends.py) to attach;
-    `unanswering` says why they could not be loaded, and is empty if they could.
+    filters keep the limit alone. With `answers` the programs that answer are another bonus, for `Answerer` (backends.py)
+    to attach; `unanswering` says why they could not be loaded, and is empty if they could.
     """
 
     cdef int[PARTS] fds
@@ -252,7 +252,7 @@ cdef class Filter:
     cdef frozenset members
     cdef readonly str unanswering
 
-    def __cinit__(self, *, limit=None):
+    def __cinit__(self, *, limit=None, bint answers=False):
         cdef int part, error = 0
         cdef extent_t extent
         for part in range(PARTS):
@@ -266,6 +266,8 @@ cdef class Filter:
             raise MemoryError("no memory to load a filter")
         try:
             for extent in (EXTENT_ANSWERS, EXTENT_GUARD, EXTENT_FILTERS):
+                if extent == EXTENT_ANSWERS and not answers:
+                    continue
                 with nogil:
                     error = load(self.fds, extent, complaint)
                 if error and extent == EXTENT_ANSWERS:

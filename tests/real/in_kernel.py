@@ -70,7 +70,7 @@ class Kernel:
 
     def __init__(self, way: Way, ifindex: int = 1, *, members: Iterable[bytes] = ()) -> None:
         """Load it; it is attached nowhere."""
-        self.filter = Filter()
+        self.filter = Filter(answers=True)
         self.filter.set_members(frozenset(members))
         self.seats = Seats(self.filter)
         self.way, self.ifindex = way, ifindex

@@ -299,7 +299,7 @@ from arpfast.answer import Table
 from arpfast.bpf.programs import Filter
 from arpfast.spans import Spans
 try:
-    filter = Filter()
+    filter = Filter(answers=True)
 except OSError as error:
     print(json.dumps({"errno": error.errno, "text": str(error)}))
 else:

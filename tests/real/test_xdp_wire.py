@@ -41,7 +41,7 @@ class Stranger:
     """An XDP program of somebody else's that passes everything: a veth's other end needs one, or it is in our way."""
 
     def __init__(self, link: Link) -> None:
-        self.programs = Filter()
+        self.programs = Filter(answers=True)
         self.attached = link.host.call(Attachment, self.programs.answer_program(True), link.index, Way.NATIVE)
 
     def close(self) -> None:
