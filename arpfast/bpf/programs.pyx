@@ -235,7 +235,7 @@ cdef class Filter:
 
     Raises OSError if the kernel does not take the filters, with what it says to it. The guard is a bonus: it needs
     CAP_NET_ADMIN besides, is attached to each interface with a table while there is a limit, and where it cannot be the
-    filters keep the limit alone. With `answers` the programs that answer are another bonus, for `Answerer` (backends.py)
+    filters keep the limit alone. With `answers` so are the programs that answer, for `Answerer` (backends.py)
     to attach; `unanswering` says why they could not be loaded, and is empty if they could.
     """
 
