@@ -56,7 +56,7 @@ class Desk:
             "version": __version__,
             "pid": os.getpid(),
             "started_unix_s": speaker.started_unix_s,
-            "backend": "raw",
+            "backend": speaker.settings.backend,
             "filter": filter_told(speaker.filter),
             "ready": speaker.ready(),
             "not_ready": speaker.not_ready(),

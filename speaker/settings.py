@@ -15,7 +15,7 @@ import click
 import msgspec
 import yaml
 
-from arpfast.config import CONTROL_PATH, Announce, Format, Level
+from arpfast.config import CONTROL_PATH, Announce, Backend, Format, Level
 from arpfast.interfaces import Choice
 from arpfast.listen import Listen
 from arpfast.options import words
@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gobgp: str = ""
     """The socket of GoBGP's daemon; empty: there is none."""
     announce: Announce = Announce(probe="off")
+    backend: Backend = "auto"
     choice: Choice = Choice()
     metrics: Listen | None = None
     health: Listen | None = None
@@ -124,6 +125,8 @@ OPTIONS = (
     _option("--avoid-cordoned", is_flag=True, help="Hand over while a node is cordoned. The same on every node."),
     _option("--avoid-out-of-service", is_flag=True,
             help="Hand over while a node has the out-of-service taint. The same on every node."),
+    _option("--backend", type=words(Backend), default="auto",
+            help="Who answers: the kernel, or (raw) the speaker. The kernel takes CAP_BPF and CAP_NET_ADMIN."),
     _option("--probe", type=click.Choice(["off", "quick", "rfc"]), default="off",
             help="Ask whether an address is taken before it is first answered for."),
     _option("--exclude-interfaces", metavar="FILE", default=EXCLUDE_FILE,

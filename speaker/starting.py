@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from arpfast.bpf.backends import Answerer
     from arpfast.bpf.programs import Filter
     from speaker.settings import Settings
 
@@ -53,13 +54,21 @@ def run(settings: Settings, cluster: Callable[[Settings, logs.Logger], Cluster] 
                 for where in (settings.metrics, settings.health)
                 if where is not None
             ]
-            filtering = filter_(None, log)
+            kept = {Capability.NET_RAW, Capability.BPF}
+            filtering = filter_(None, log, answers=settings.backend != "raw")
             if filtering is not None:
                 opened.callback(filtering.close)
+            answering = None if filtering is None else _answerer(settings, filtering, log)
+            if answering is not None:
+                opened.callback(answering.close)
+                if answering.needs_admin:
+                    kept.add(Capability.NET_ADMIN)
             responder = opened.enter_context(
-                Responder(rate_per_s=settings.announce.rate, limit=None, filter=filtering, fifo=True)
+                Responder(
+                    rate_per_s=settings.announce.rate, limit=None, filter=filtering, answerer=answering, fifo=True
+                )
             )
-            privileges.confine({Capability.NET_RAW, Capability.BPF} & have)
+            privileges.confine(kept & have)
             responder.start()
         except (OSError, KeyFileError) as error:
             raise CannotStart(said(error)) from error
@@ -81,6 +90,19 @@ async def _serve(
     serving: list[socket.socket],
 ) -> None:
     await Speaker(settings, keys, cluster, responder, log, filtering).run(listening, serving)
+
+
+def _answerer(settings: Settings, filtering: Filter, log: logs.Logger) -> Answerer | None:
+    """What has the kernel answer, where it can; the speaker's own sockets do without."""
+    if settings.backend == "raw":
+        return None
+    from arpfast.bpf.backends import Answerer  # noqa: PLC0415 (there is libbpf)
+
+    try:
+        return Answerer(filtering, settings.backend)
+    except OSError as error:
+        log.warning("the kernel does not answer, the speaker does", why=said(error))
+    return None
 
 
 def _keys(settings: Settings, log: logs.Logger) -> tuple[Key, ...]:

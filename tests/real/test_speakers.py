@@ -25,6 +25,10 @@ def test_a_service_is_answered_by_the_first_in_its_order(lab: Lab) -> None:
         for address in ADDRESSES:
             speakers.wait_owner(address, owner)
             assert speakers.ring.wait_owner(address, hosts[owner])
+        first = next(speaker for speaker in speakers.all if speaker.name == owner)
+        speakers.ring.witness.host.run(["arping", "-c", "1", "-w", "10", "-i", "eth0", V4], timeout_s=DEADLINE_S)
+        (link,) = first.ask("status")["links"]
+        assert (link["backend"], link["in_kernel"] > 0) == ("tc", True)
         told = json.loads(speakers.all[0].run("explain", "-n", "shop", "web", "--json"))
         assert [each["address"] for each in told["addresses"]] == [V4, V6]
         assert [node["why"] for node in told["nodes"]] == [[], [], []]
@@ -34,7 +38,7 @@ def test_a_service_is_answered_by_the_first_in_its_order(lab: Lab) -> None:
         wait_until(
             lambda: all(each.ask("status")["ready"] for each in speakers.all), DEADLINE_S, what="all to be ready"
         )
-        next(each for each in speakers.all if each.name == owner).ask("drain")
+        first.ask("drain")
 
         def drained() -> list[str]:
             nodes = speakers.all[0].ask("explain", "web", "shop")["nodes"]
