@@ -196,6 +196,12 @@ class Reflector:
         assert process.alive, process.output
 
 
+BOTH: tuple[Answerer, ...] = (
+    Arpfast(), *BACKENDS, Kernel(), Other("cloop"), Other("goresponder"), Vrrp(), Reflector()
+)  # fmt: skip
+"""All who answer ARP and ND."""
+
+
 @cache
 def _missing(backend: str) -> str | None:
     """Why this backend of arpfast is not there."""

@@ -10,20 +10,16 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from bench.answerers import BACKENDS, Arpfast, Kernel, Other, Reflector, Vrrp, present
+from bench.answerers import BOTH, Other, present
 from bench.ledger import Curve
 from bench.stage import Pool, staged
 
 if TYPE_CHECKING:
-    from bench.answerers import Answerer
     from bench.conftest import Rounds
     from bench.ledger import Ledger
     from bench.stage import Stage
 
 POOLS = {"ARP": Pool.of("10.1.0.0/28"), "ND": Pool.of("2001:db8::100/124")}
-BOTH: tuple[Answerer, ...] = (
-    Arpfast(), *BACKENDS, Kernel(), Other("cloop"), Other("goresponder"), Vrrp(), Reflector()
-)  # fmt: skip
 ONLY = {"ND": [Other("ndppd")]}
 LOADS_PER_S = (3_000.0, 10_000.0, 30_000.0, 100_000.0, 300_000.0, 1_000_000.0, 3_000_000.0, None)
 MOST = 1e9

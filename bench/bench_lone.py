@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.answerers import BACKENDS, Arpfast, Kernel, Other, Reflector, Vrrp, present
+from bench.answerers import BOTH, Other, present
 from bench.stage import ANSWERER, GENERATOR, Pool, staged
 from lab.generator import time_lone
 
 if TYPE_CHECKING:
-    from bench.answerers import Answerer
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
 POOLS = {"ARP": Pool.of("10.1.0.0/28"), "ND": Pool.of("2001:db8::100/124")}
-BOTH: tuple[Answerer, ...] = (
-    Arpfast(), *BACKENDS, Kernel(), Other("cloop"), Other("goresponder"), Vrrp(), Reflector()
-)  # fmt: skip
 ONLY = {"ND": [Other("ndppd")]}
 FLOOD = "in a flood"
 WHERE = {"asker on the other core": GENERATOR, "asker on the same core": ANSWERER}

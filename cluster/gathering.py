@@ -102,7 +102,7 @@ class Gathering:
         self._labels: dict[str, Mapping[str, str]] = {}
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._secrets: dict[str, Secret] = {}
-        self._custom: dict[str, dict[Key, Any]] = {kind.name: {} for kind in _FIELDS}
+        self._custom: dict[str, dict[Key, Any]] = {kind.name: {} for kind in FIELDS}
 
     def keep(self, kind: Kind[Any]) -> Callable[[Any], Any]:
         """What to remember of each object of a kind."""
@@ -158,7 +158,7 @@ class Gathering:
     def _configure(self) -> bool:
         self._stale = False
         self.configured += 1
-        objects = Objects(**{field: tuple(self._custom[kind.name].values()) for kind, field in _FIELDS.items()})
+        objects = Objects(**{field: tuple(self._custom[kind.name].values()) for kind, field in FIELDS.items()})
         config, self.problems = parse(objects, self._labels, self._namespaces, self._secrets, self.world.config)
         self.loaded = self.loaded or all(problem.kind != kinds.ADDRESS_POOL.name for problem in self.problems)
         if config == self.world.config:
@@ -242,7 +242,7 @@ _REDUCED: dict[Kind[Any], Callable[[Any], Any]] = {
     kinds.NAMESPACE: reduce_namespace,
     kinds.SECRET: lambda secret: secret,
 }
-_FIELDS: dict[Kind[Any], str] = {
+FIELDS: dict[Kind[Any], str] = {
     kinds.ADDRESS_POOL: "pools",
     kinds.L2_ADVERTISEMENT: "l2_advertisements",
     kinds.BGP_ADVERTISEMENT: "bgp_advertisements",
@@ -250,3 +250,4 @@ _FIELDS: dict[Kind[Any], str] = {
     kinds.BFD_PROFILE: "bfd_profiles",
     kinds.COMMUNITY: "communities",
 }
+"""What configures, and where `Objects` has it."""

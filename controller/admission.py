@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from cluster import kinds
+from cluster.gathering import FIELDS
 from cluster.parse import check
 from cluster.problems import shown
 from cluster.resources import Struct
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
     from cluster.problems import Problem
     from cluster.resources import Key, Object
 
-FIELDS: dict[Kind[Any], str] = {
-    kinds.ADDRESS_POOL: "pools",
-    kinds.L2_ADVERTISEMENT: "l2_advertisements",
-    kinds.BGP_ADVERTISEMENT: "bgp_advertisements",
-    kinds.BGP_PEER: "peers",
-    kinds.BFD_PROFILE: "bfd_profiles",
-    kinds.COMMUNITY: "communities",
-}
-"""What is checked, and where `Objects` has it."""
 PATHS: dict[str, Kind[Any]] = {f"/validate-metallb-io-{kind.version}-{kind.name.lower()}": kind for kind in FIELDS}
 """Where the API server asks about which kind: MetalLB's paths."""
 TOLD_AT_MOST = 20

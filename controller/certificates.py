@@ -88,9 +88,9 @@ def renew(material: Material | None, names: Sequence[str], now: datetime) -> Mat
     trusted = [each for each in authorities if each.not_valid_after_utc > now][:AUTHORITIES_AT_MOST]
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _blank(names[0], signer.certificate.subject, key.public_key(), now, CERTIFICATE_LIVES)
+        blank(names[0], signer.certificate.subject, key.public_key(), now, CERTIFICATE_LIVES)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
@@ -122,9 +122,9 @@ def _new_authority(now: datetime) -> _Signer:
     key = ec.generate_private_key(ec.SECP256R1())
     name = f"arpfast webhook, {now.astimezone(UTC):%Y-%m-%d}"
     certificate = (
-        _blank(name, None, key.public_key(), now, AUTHORITY_LIVES)
+        blank(name, None, key.public_key(), now, AUTHORITY_LIVES)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -137,9 +137,10 @@ def _renewal(certificate: x509.Certificate) -> datetime:
     return last - (last - first) * LEFT_AT_LEAST
 
 
-def _blank(
+def blank(
     name: str, issuer: x509.Name | None, key: ec.EllipticCurvePublicKey, now: datetime, lives: timedelta
 ) -> x509.CertificateBuilder:
+    """What every certificate has, of an elliptic curve's key; None issues itself. Valid from a little before `now`."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return (
         x509.CertificateBuilder()
@@ -152,7 +153,8 @@ def _blank(
     )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What an authority's key is for, or a server's."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
         content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,

@@ -25,10 +25,11 @@ from cluster import kinds
 from cluster.backoff import Backoff
 from cluster.client import ApiError
 from cluster.custom import Objects
+from cluster.gathering import FIELDS
 from cluster.resources import Struct
 from cluster.watch import watch
 from cluster.watching import Watching
-from controller.admission import FIELDS, PATHS, answer, judge, read
+from controller.admission import PATHS, answer, judge, read
 from controller.certificates import expiry
 from controller.trust import Trust
 

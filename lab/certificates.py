@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from controller.certificates import blank, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 _VALID = timedelta(days=30)
-_SLACK = timedelta(hours=1)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -41,23 +42,23 @@ class Authority:
         """A new one; its certificate is written to the path, its key stays here."""
         self.path = path
         self._key = new_key()
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the lab's authority")])
         certificate = (
-            _blank(self._name, self._name, self._key.public_key())
+            blank("the lab's authority", None, self._key.public_key(), datetime.now(UTC), _VALID)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
+        self._name = certificate.subject
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, path: Path, names: Iterable[str]) -> tuple[Path, Path]:
         """A server's certificate and key for these addresses and host names: `path` with .crt and .key."""
         key, names = new_key(), list(names)
         certificate = (
-            _blank(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), self._name, key.public_key())
+            blank(names[0], self._name, key.public_key(), datetime.now(UTC), _VALID)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -70,27 +71,6 @@ class Authority:
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         write_key(paths[1], key)
         return paths
-
-
-def _blank(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SLACK)
-        .not_valid_after(now + _VALID)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
-        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
 
 
 def _general(name: str) -> x509.GeneralName:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from cluster import custom, kinds
-from controller.admission import ALLOWED, FIELDS, PATHS, TOLD_AT_MOST, Verdict, answer, judge, read
+from cluster.gathering import FIELDS
+from controller.admission import ALLOWED, PATHS, TOLD_AT_MOST, Verdict, answer, judge, read
 from tests.cluster.configuring import NAMESPACE, NODES, bfd, bgp, community, l2, peer, pool
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from arpfast.spans import Span
 from cluster.config import Config, L2Advertisement, Pool
 from cluster.resources import (
@@ -26,7 +28,7 @@ from cluster.resources import (
     Taint,
 )
 from cluster.selectors import Selector
-from cluster.world import Serving, World
+from cluster.world import Change, Serving, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,3 +98,24 @@ def world(services: Iterable[Service], served: Mapping[str, Serving] | Serving |
 
 def key(name: str = "web") -> Key:
     return Key("shop", name)
+
+
+def step_on(now: World, step: object) -> tuple[World, Change]:
+    """The world after one of these is another: a Service, who serves one, configuration, a Node; or a Service is gone,
+    by its name.
+    """
+    match step:
+        case Service():
+            after = msgspec.structs.replace(now, services={**now.services, step.key: step})
+            return after, Change(services=frozenset({step.key}))
+        case (str(name), Serving() as served):
+            after = msgspec.structs.replace(now, serving={**now.serving, key(name): served})
+            return after, Change(services=frozenset({key(name)}))
+        case Config():
+            return msgspec.structs.replace(now, config=step), Change(config=True)
+        case Node():
+            after = msgspec.structs.replace(now, nodes={**now.nodes, step.metadata.name: step})
+            return after, Change(nodes=frozenset({step.metadata.name}))
+    gone = key(str(step))
+    left = {each: one for each, one in now.services.items() if each != gone}
+    return msgspec.structs.replace(now, services=left), Change(services=frozenset({gone}))

@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.world import Change, Serving, World
+from cluster.world import Change, Serving
 from speaker.decide import Decider, decide
-from tests.speaker.cluster_of import NODES, ad, config, key, node, pool, service, serving, world
+from tests.speaker.cluster_of import NODES, ad, config, key, node, pool, service, serving, step_on, world
 from tests.speaker.test_decide import V4, V6, at
 
 MANY = 10_000
@@ -92,31 +92,10 @@ def test_step_by_step_comes_to_the_same_as_all_at_once(steps: list[object]) -> N
     decider = Decider()
     decider.apply(now, Change())
     for step in steps:
-        now, change = _step(now, step)
+        now, change = step_on(now, step)
         before = dict(decider.decisions)
         changed = decider.apply(now, change)
         assert decider.decisions == decide(now)
         assert changed == {
             each for each in before.keys() | decider.decisions.keys() if before.get(each) != decider.decisions.get(each)
         }
-
-
-def _step(now: World, step: object) -> tuple[World, Change]:
-    from cluster.config import Config
-    from cluster.resources import Node, Service
-
-    match step:
-        case Service():
-            after = msgspec.structs.replace(now, services={**now.services, step.key: step})
-            return after, Change(services=frozenset({step.key}))
-        case (str(name), Serving() as served):
-            after = msgspec.structs.replace(now, serving={**now.serving, key(name): served})
-            return after, Change(services=frozenset({key(name)}))
-        case Config():
-            return msgspec.structs.replace(now, config=step), Change(config=True)
-        case Node():
-            after = msgspec.structs.replace(now, nodes={**now.nodes, step.metadata.name: step})
-            return after, Change(nodes=frozenset({step.metadata.name}))
-    gone = key(str(step))
-    left = {each: service for each, service in now.services.items() if each != gone}
-    return msgspec.structs.replace(now, services=left), Change(services=frozenset({gone}))

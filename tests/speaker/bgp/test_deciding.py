@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.config import BFDProfile, Config
-from cluster.resources import Node, Service
+from cluster.config import BFDProfile
 from cluster.selectors import Selector
 from cluster.world import Change, Serving, World
 from speaker.bgp.deciding import Routes, neighbours, prefixes
@@ -19,7 +18,7 @@ from speaker.bgp.wish import Attributes, Neighbour
 from speaker.nodes import Rules
 from speaker.reasons import Reason
 from tests.speaker.bgp_of import bgp, config, peer
-from tests.speaker.cluster_of import NODES, RED, key, node, pool, service, serving, world
+from tests.speaker.cluster_of import NODES, RED, key, node, pool, service, serving, step_on, world
 from tests.speaker.test_decide import at
 
 if TYPE_CHECKING:
@@ -272,7 +271,7 @@ def test_step_by_step_comes_to_the_plain_model(steps: list[object]) -> None:
     decided = Routes(ME, rules)
     decided.apply(now, Change(), {})
     for step in steps:
-        now, change = _step(now, step)
+        now, change = step_on(now, step)
         before = dict(decided.shares)
         changed = decided.apply(now, change, neighbours(now.config, ME))
         again = routes(now, rules)
@@ -320,21 +319,3 @@ def plain(now: World) -> Mapping[str, Mapping[str, Attributes]]:
         }
         for prefix, peers in found.items()
     }  # fmt: skip
-
-
-def _step(now: World, step: object) -> tuple[World, Change]:
-    match step:
-        case Service():
-            after = msgspec.structs.replace(now, services={**now.services, step.key: step})
-            return after, Change(services=frozenset({step.key}))
-        case (str(name), Serving() as served):
-            after = msgspec.structs.replace(now, serving={**now.serving, key(name): served})
-            return after, Change(services=frozenset({key(name)}))
-        case Config():
-            return msgspec.structs.replace(now, config=step), Change(config=True)
-        case Node():
-            after = msgspec.structs.replace(now, nodes={**now.nodes, step.metadata.name: step})
-            return after, Change(nodes=frozenset({step.metadata.name}))
-    gone = key(str(step))
-    left = {each: one for each, one in now.services.items() if each != gone}
-    return msgspec.structs.replace(now, services=left), Change(services=frozenset({gone}))
