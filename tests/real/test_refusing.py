@@ -33,8 +33,12 @@ class Scene:
         self.daemon.wait_phase(OWN6)
 
     def replies_to(self, *frames: bytes) -> list[Arp | Advertisement]:
-        """What is answered to these frames: nothing more comes once a certain answer to a last question has come."""
-        last = Arp.request(STRANGER, "192.0.2.3", LAST4).encode()
+        """What is answered to these frames: nothing more comes once a certain answer to a last question has come.
+
+        That one is for the daemon, which gets it behind all that the kernel has answered or left to it: its tag says no
+        more than a priority, but programs in the kernel leave tagged frames alone.
+        """
+        last = replace(Arp.request(STRANGER, "192.0.2.3", LAST4), tags=((0x8100, 0),)).encode()
         with self.near.host.capture(self.near) as capture:
             self.near.host.inject(self.near, *frames, last)
             capture.wait_for(received(Arp, operation=REPLY, tha=STRANGER), DEADLINE_S)
