@@ -20,7 +20,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from arpfast.answer import Verdict
 from arpfast.bpf.answering import Attachment, Seats, Way, driver, has_links, pinned
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
     from arpfast.answer import Link, Table
     from arpfast.bpf.programs import Filter
+    from arpfast.config import Backend
     from arpfast.crossing import Asked, Asker
     from arpfast.spans import Version
-
-Backend = Literal["auto", "xdp", "xdp-generic", "tc", "raw"]
 
 OUTLIVE_S = 3.0
 """For how long the kernel goes on without the thread, where nobody said otherwise: a busy machine is no dead daemon."""

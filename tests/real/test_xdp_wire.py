@@ -25,7 +25,7 @@ from tests.real.stage import DEADLINE_S, Daemon, pair, received
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from arpfast.bpf.backends import Backend
+    from arpfast.config import Backend
 
 KERNEL: list[Backend] = ["xdp", "xdp-generic", "tc"]
 OWN4, OWN6, PROXY4, PROXY6 = "192.0.2.10", "2001:db8::10", "192.0.2.77", "2001:db8::2:77"
