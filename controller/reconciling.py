@@ -239,9 +239,10 @@ class Reconciling:
             self._tell.ask(candidates)
 
 
-def _seniority(service: Service) -> tuple[bool, str, Key]:
-    """Who has an address is first, then who is oldest."""
-    return not service.status.load_balancer.ingress, service.metadata.creation_timestamp, service.key
+def _seniority(service: Service) -> tuple[bool, str, int, Key]:
+    """Who has an address is first, then who is oldest: by the second, and within one by whose change came last."""
+    metadata = service.metadata
+    return not service.status.load_balancer.ingress, metadata.creation_timestamp, _version(service), service.key
 
 
 def _steps(things: list[T]) -> Iterator[list[T]]:

@@ -167,6 +167,16 @@ def test_nobody_gets_what_another_has_though_that_comes_last() -> None:
     }  # fmt: skip
 
 
+def test_of_those_made_in_one_second_the_first_is_served_first() -> None:
+    """Timestamps tell no more than the second, and a slow watch tells of both at once."""
+    api = Api(A)
+    api.start()
+    api.store(service("web"), service("dns"))
+    api.tell(DNS, WEB)
+    api.carry_out()
+    assert api.addresses() == {"web": ("192.0.2.0",), "dns": ("192.0.2.1",)}
+
+
 def test_another_leader_goes_on_where_the_last_one_was() -> None:
     """Some of its decisions were written, others were not."""
     api = Api(pool("a", "192.0.2.0/24"))

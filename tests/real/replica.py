@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
-from lab import wait_until
+from lab import DeadlineError, wait_until
 from lab.manifests import NAMESPACE
 
 if TYPE_CHECKING:
@@ -119,4 +119,15 @@ def addresses(control: ControlPlane) -> dict[str, tuple[str, ...]]:
 
 def wait_addresses(control: ControlPlane, **expected: tuple[str, ...]) -> None:
     """Until these Services, and no others, have these addresses."""
-    wait_until(lambda: addresses(control) == expected, LONG_S, every_ms=20, what=f"addresses to be {expected}")
+    found: dict[str, tuple[str, ...]] = {}
+
+    def as_expected() -> bool:
+        nonlocal found
+        found = addresses(control)
+        return found == expected
+
+    try:
+        wait_until(as_expected, LONG_S, every_ms=20, what=f"addresses to be {expected}")
+    except DeadlineError as error:
+        error.add_note(f"the Services have {found}")
+        raise
