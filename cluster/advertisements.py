@@ -41,7 +41,6 @@ def parse_l2_advertisements(
         findings = Findings(L2, written.key)
         spec = written.spec
         _check_name(findings, written.metadata.name, parsed)
-        findings.unique("spec.interfaces", spec.interfaces)
         eligible = _nodes(findings, spec.node_selectors, nodes)
         parsed[written.metadata.name] = L2Advertisement(
             name=written.metadata.name,

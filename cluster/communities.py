@@ -45,7 +45,7 @@ def resolve(findings: Findings, field: str, written: Iterable[str], aliases: Map
         try:
             resolved.add(community(text))
         except ValueError as error:
-            findings.add(f"{field}[{at}]", text, str(error), transient=text.count(":") not in (1, 3))
+            findings.add(f"{field}[{at}]", text, str(error), transient=":" not in text)
     return tuple(sorted(resolved, key=order))
 
 

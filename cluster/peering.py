@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cluster.config import BFDProfile, Password, Peer
 from cluster.problems import Findings, Problem
-from cluster.selecting import check_repetitions, check_selectors, selected
+from cluster.selecting import check_selectors, selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,7 +85,6 @@ def parse_peers(
             findings.add("metadata.name", name, "each name once")
         _check_numbers(findings, spec)
         _check_place(findings, spec)
-        check_repetitions(findings, "spec.nodeSelectors", spec.node_selectors)
         usable = check_selectors(findings, "spec.nodeSelectors", spec.node_selectors)
         hold_s, keepalive_s = _times(findings, spec)
         if spec.bfd_profile and spec.bfd_profile not in profiles:

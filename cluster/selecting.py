@@ -17,6 +17,9 @@ _DOMAIN = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _KEY = re.compile(rf"({_DOMAIN}/)?{_NAME}", re.ASCII)
 _VALUE = re.compile(rf"({_NAME})?", re.ASCII)
 
+_Plain = tuple[str, str, list[str]]
+"""An expression: key, operator, and the values in order."""
+
 
 def selected(
     selectors: tuple[Selector, ...], labelled: Mapping[str, Mapping[str, str]], *, otherwise: frozenset[str]
@@ -28,10 +31,15 @@ def selected(
 
 
 def check_selectors(findings: Findings, field: str, selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
-    """Find what is wrong with each of `selectors`, and those that are there twice. Those that can be used."""
+    """Find what is wrong with each of `selectors`, and what is there twice: selectors, expressions in one of them, or
+    values in one of these. Those that can be used.
+    """
+    seen: list[tuple[dict[str, str], list[_Plain]]] = []
     for at, selector in enumerate(selectors):
-        if selector in selectors[:at]:
+        plain = selector.match_labels, _check_repetitions(findings, f"{field}[{at}]", selector)
+        if plain in seen:
             findings.add(f"{field}[{at}]", _told(selector), "each selector once")
+        seen.append(plain)
     return tuple(
         selector for at, selector in enumerate(selectors) if check_selector(findings, f"{field}[{at}]", selector)
     )
@@ -48,17 +56,17 @@ def check_selector(findings: Findings, field: str, selector: Selector) -> bool:
     return len(findings.problems) == before
 
 
-def check_repetitions(findings: Findings, field: str, selectors: tuple[Selector, ...]) -> None:
+def _check_repetitions(findings: Findings, field: str, selector: Selector) -> list[_Plain]:
     """Find expressions that stand twice in a selector, and values that stand twice in an expression."""
-    for at, selector in enumerate(selectors):
-        seen: list[tuple[str, str, list[str]]] = []
-        for number, one in enumerate(selector.match_expressions):
-            path = f"{field}[{at}].matchExpressions[{number}]"
-            findings.unique(f"{path}.values", one.values)
-            plain = one.key, one.operator, sorted(one.values)
-            if plain in seen:
-                findings.add(path, _expression(one), "each expression once")
-            seen.append(plain)
+    seen: list[_Plain] = []
+    for at, one in enumerate(selector.match_expressions):
+        path = f"{field}.matchExpressions[{at}]"
+        findings.unique(f"{path}.values", one.values)
+        plain = one.key, one.operator, sorted(one.values)
+        if plain in seen:
+            findings.add(path, _expression(one), "each expression once")
+        seen.append(plain)
+    return seen
 
 
 def _check_requirement(findings: Findings, field: str, requirement: Requirement) -> None:

@@ -19,7 +19,7 @@ GOOD = (
 )
 KINDS = {
     "pools": pool("b"),
-    "l2_advertisements": l2("b", interfaces=["x", "x"]),
+    "l2_advertisements": l2("b", ipAddressPools=["x", "x"]),
     "bgp_advertisements": bgp("b", aggregationLength=99),
     "peers": peer("b", peerAddress="192.0.2.2", myASN=0),
     "bfd_profiles": bfd("b", detectMultiplier=1),

@@ -48,6 +48,12 @@ REFUSED = {
         [pool("a", "192.0.2.0/24", serviceAllocation={"serviceSelectors": [EVEN, EVEN]})],
         ["spec.serviceAllocation.serviceSelectors[1]: each selector once"],
     ),
+    "a value twice in an expression of serviceSelectors": (
+        [pool("a", "192.0.2.0/24", serviceAllocation={"serviceSelectors": [
+            {"matchExpressions": [{"key": "team", "operator": "In", "values": ["web", "web"]}]},
+        ]})],
+        [f"{ALLOCATION}.serviceSelectors[0].matchExpressions[0].values[1]: each once"],
+    ),
     "invalid namespaceSelectors": (
         [pool("a", "192.0.2.0/24", serviceAllocation={"namespaceSelectors": [{"matchLabels": {"a b": "c"}}]})],
         [
