@@ -84,16 +84,18 @@ class Following:
         wake: Callable[[World, Change], None],
         log: Log,
         lb_class: str = "",
+        node: str = "",
         report: Callable[[tuple[Problem, ...]], None] | None = None,
         besides: Iterable[Kind[Any]] = (),
     ) -> None:
         """Follow the kinds that are `wanted`, and those `besides` that hold nobody up; those of MetalLB's in
         `namespace`, the others in all. `wake` is told what differs, first of all everything, and everything again once
-        all is `settled`; `report` the problems of the configuration, whenever they change.
+        all is `settled`; `report` the problems of the configuration, or of what of it concerns `node`, whenever they
+        change.
         """
         self._client, self._namespace, self._log = client, namespace, log
         self._wake, self._report = wake, report
-        self.gathering = Gathering(lb_class)
+        self.gathering = Gathering(lb_class, node)
         self.watchings: dict[Kind[Any], Watching[Any, Any]] = {
             kind: Watching(kind, self.gathering.keep(kind), namespace=namespace if kind.group == kinds.METALLB else "")
             for kind in (*wanted, *besides)

@@ -84,15 +84,17 @@ def reduce_custom(found: Object) -> Object:
 class Gathering:
     """All that is known, and what of it has not been told yet."""
 
-    def __init__(self, lb_class: str = "") -> None:
-        """Nothing is known. `lb_class`: the class whose Services are ours; empty: those without a class."""
+    def __init__(self, lb_class: str = "", node: str = "") -> None:
+        """Nothing is known. `lb_class`: the class whose Services are ours; empty: those without a class. `node`: whose
+        configuration it is; empty: no node's in particular.
+        """
         self.world = World(services=Map(), serving=Map(), nodes=Map(), config=Config())
         self.problems: tuple[Problem, ...] = ()
         self.loaded = False
         """The pools have been good at least once: before that nothing may be given, and nothing taken."""
         self.configured = 0
         """How often configuration was read."""
-        self._lb_class = lb_class
+        self._lb_class, self._node = lb_class, node
         self._services: set[Key] = set()
         self._nodes: set[str] = set()
         self._stale = True
@@ -159,7 +161,9 @@ class Gathering:
         self._stale = False
         self.configured += 1
         objects = Objects(**{field: tuple(self._custom[kind.name].values()) for kind, field in FIELDS.items()})
-        config, self.problems = parse(objects, self._labels, self._namespaces, self._secrets, self.world.config)
+        config, self.problems = parse(
+            objects, self._labels, self._namespaces, self._secrets, self.world.config, self._node
+        )
         self.loaded = self.loaded or all(problem.kind != kinds.ADDRESS_POOL.name for problem in self.problems)
         if config == self.world.config:
             return False

@@ -5,6 +5,9 @@ when all of them were last good: half of a change is worse than none of it. What
 against, and resolved by, what is in force of that; what stays as it was may still name what there is no longer.
 Of peers and of what is announced to them nothing may be in force yet, as after a start: then those objects are that
 nothing is wrong with, for a session that stands must not end because another has been mistyped.
+
+A node may ask for itself. Then what is wrong with peers and BGPAdvertisements of other nodes alone is no problem and
+keeps nothing from being in force; of those it knows that which nothing is wrong with.
 """
 
 from __future__ import annotations
@@ -21,15 +24,16 @@ from cluster.pools import parse_pools
 from cluster.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cluster.custom import Objects
-    from cluster.resources import Secret
+    from cluster.resources import Object, Secret
 
     Labelled = Mapping[str, Mapping[str, str]]
 
 
 N = TypeVar("N", BGPAdvertisement, Peer)
+T = TypeVar("T", bound="Object")
 
 
 class Parsed(NamedTuple):
@@ -43,12 +47,17 @@ NOTHING = Config()
 
 
 def parse(
-    objects: Objects, nodes: Labelled, namespaces: Labelled, secrets: Mapping[str, Secret], last: Config = NOTHING
+    objects: Objects,
+    nodes: Labelled,
+    namespaces: Labelled,
+    secrets: Mapping[str, Secret],
+    last: Config = NOTHING,
+    node: str = "",
 ) -> Parsed:
     """What follows from all objects. `nodes` and `namespaces`: the labels of each; `secrets`: those that are known of
-    MetalLB's namespace, by name; `last`: what has been in force.
+    MetalLB's namespace, by name; `last`: what has been in force; `node`: who asks, empty: nobody in particular.
     """
-    return _parse(objects, nodes, namespaces, secrets, last)
+    return _parse(objects, nodes, namespaces, secrets, last, node)
 
 
 def check(objects: Objects, nodes: Labelled) -> tuple[Problem, ...]:
@@ -60,7 +69,12 @@ def check(objects: Objects, nodes: Labelled) -> tuple[Problem, ...]:
 
 
 def _parse(
-    objects: Objects, nodes: Labelled, namespaces: Labelled, secrets: Mapping[str, Secret], last: Config | None
+    objects: Objects,
+    nodes: Labelled,
+    namespaces: Labelled,
+    secrets: Mapping[str, Secret],
+    last: Config | None,
+    node: str = "",
 ) -> Parsed:
     """`last` is in force of each kind that has a problem; None: it is used as it is."""
     problems: list[Problem] = []
@@ -78,8 +92,12 @@ def _parse(
     problems += found
 
     bgp_advertisements, found = parse_bgp_advertisements(objects.bgp_advertisements, pools, nodes, aliases)
-    if found and last:
-        bgp_advertisements = last.bgp_advertisements or _right(bgp_advertisements, found)
+    wrong = found
+    if node and found:
+        concerned = _concerned(objects.bgp_advertisements, bgp_advertisements, found, node)
+        _, found = parse_bgp_advertisements(concerned, pools, _only(node, nodes), aliases)
+    if wrong and last:
+        bgp_advertisements = _in_force(bgp_advertisements, wrong, found, last.bgp_advertisements, node)
     problems += found
 
     profiles, found = parse_bfd_profiles(objects.bfd_profiles)
@@ -87,6 +105,10 @@ def _parse(
     problems += found
 
     peers, found = parse_peers(objects.peers, nodes, secrets, profiles)
+    wrong = found
+    if node and found:
+        concerned_peers = _concerned(objects.peers, peers, found, node)
+        _, found = parse_peers(concerned_peers, _only(node, nodes), secrets, profiles)
     config = Config(
         pools=pools,
         l2_advertisements=l2_advertisements,
@@ -96,10 +118,47 @@ def _parse(
         communities=aliases,
     )
     if not found or last is None:
-        found += _echoes(config, objects)
-    if found and last:
-        config = msgspec.structs.replace(config, peers=last.peers or _right(peers, found))
+        echoes = _echoes(config, objects)
+        wrong = wrong + echoes
+        ours = {peer.name for peer in peers if not node or node in peer.nodes}
+        found = found + [problem for problem in echoes if problem.key.name in ours]
+    if wrong and last:
+        config = msgspec.structs.replace(config, peers=_in_force(peers, wrong, found, last.peers, node))
     return Parsed(config, tuple(problems + found))
+
+
+def _concerned(written: Iterable[T], parsed: tuple[N, ...], wrong: list[Problem], node: str) -> list[T]:
+    """The objects that a node has to do with; of those whose selectors are at fault nobody knows, so all have."""
+    names = {each.name for each in parsed if node in each.nodes}
+    names |= {problem.key.name for problem in wrong if problem.field.startswith("spec.nodeSelectors")}
+    return [each for each in written if each.metadata.name in names]
+
+
+def _only(node: str, nodes: Labelled) -> Labelled:
+    return {node: nodes.get(node, {})}
+
+
+def _in_force(
+    parsed: tuple[N, ...], wrong: list[Problem], found: list[Problem], last: tuple[N, ...], node: str
+) -> tuple[N, ...]:
+    """What is, if anything is `wrong`: by what was `found` of it to concern a node, and by what was last."""
+    if not node:
+        return last or _right(parsed, wrong)
+    ours = _of(parsed, node)
+    if found:
+        ours = _of(last, node) or _right(ours, found)
+    names = {each.name for each in _of(parsed, node) + ours}
+    others = tuple(each for each in _right(parsed, wrong) if each.name not in names)
+    return tuple(sorted(others + ours, key=_name))
+
+
+def _of(several: tuple[N, ...], node: str) -> tuple[N, ...]:
+    """Those of this node."""
+    return tuple(each for each in several if node in each.nodes)
+
+
+def _name(one: BGPAdvertisement | Peer) -> str:
+    return one.name
 
 
 def _right(parsed: tuple[N, ...], problems: list[Problem]) -> tuple[N, ...]:

@@ -76,6 +76,7 @@ class Kubernetes:
             wake=self._wake,
             log=log,
             lb_class=settings.lb_class,
+            node=settings.node,
             report=self._told,
             besides=BGP,
         )

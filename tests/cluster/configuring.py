@@ -57,8 +57,8 @@ def secret(name: str, kind: str = "kubernetes.io/basic-auth", **data: str) -> Se
     return msgspec.convert({"metadata": metadata, "type": kind, "data": data}, Secret)
 
 
-def parsed(*written: Object, secrets: tuple[Secret, ...] = (), last: Config | None = None) -> Parsed:
-    """What becomes of these objects, in a cluster of `NODES` and `NAMESPACES`."""
+def parsed(*written: Object, secrets: tuple[Secret, ...] = (), last: Config | None = None, node: str = "") -> Parsed:
+    """What becomes of these objects, in a cluster of `NODES` and `NAMESPACES`; at `node`, if that is said."""
     kinds: dict[type[Object], list[Any]] = {}
     for one in written:
         kinds.setdefault(type(one), []).append(one)
@@ -71,7 +71,7 @@ def parsed(*written: Object, secrets: tuple[Secret, ...] = (), last: Config | No
         communities=tuple(kinds.get(custom.Community, ())),
     )
     known = {each.metadata.name: each for each in secrets}
-    return parse(objects, NODES, NAMESPACES, known, last or Config())
+    return parse(objects, NODES, NAMESPACES, known, last or Config(), node)
 
 
 def told(*written: Object, secrets: tuple[Secret, ...] = ()) -> list[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from cluster.config import Config
 from cluster.custom import Objects
 from cluster.parse import parse
 from tests.cluster.configuring import bfd, bgp, community, l2, parsed, peer, pool
+
+if TYPE_CHECKING:
+    from cluster.resources import Object
 
 GOOD = (
     pool("a", "192.0.2.0/25"),
@@ -107,3 +112,52 @@ def test_of_two_peers_that_exclude_each_other_one_is_in_force() -> None:
     twice = parsed(peer("one"), peer("two"))
     assert [problem.key.name for problem in twice.problems] == ["two"]
     assert [each.name for each in twice.config.peers] == ["one"]
+
+
+# As a node sees it: n1 is in rack a, n2 and n3 are in rack b
+
+IN_A, IN_B = ({"nodeSelectors": [{"matchLabels": {"rack": rack}}]} for rack in "ab")
+HERE, ELSEWHERE = peer("here", **IN_A), peer("there", peerAddress="192.0.2.9", **IN_B)
+ALL = peer("all", peerAddress="192.0.2.8")
+SIX, ECHO = pool("six", "2001:db8::/64"), bfd("echo", echoMode=True)
+FAULTS: dict[str, tuple[list[Object], list[str], list[str]]] = {
+    # what is written, whom n1 and n2 hear is at fault
+    "a peer of others": ([HERE, peer("bad", peerAddress="192.0.2.9", bfdProfile="gone", **IN_B)], [], ["bad"]),
+    "a peer of all": ([HERE, peer("bad", peerAddress="192.0.2.9", bfdProfile="gone")], ["bad"], ["bad"]),
+    "a peer of those whom nobody can tell": (
+        [peer("bad", nodeSelectors=[{"matchLabels": {"a b": "c"}}])], ["bad"], ["bad"],
+    ),
+    "two routers' identifiers on others": ([ALL, peer("bad", routerID="10.0.0.1", **IN_B)], [], ["bad"]),
+    "echoes of others": ([SIX, ECHO, bgp(), HERE, peer("bad", bfdProfile="echo", **IN_B)], [], ["bad"]),
+    "an advertisement of others": ([bgp("a"), bgp("bad", aggregationLength=99, **IN_B)], [], ["bad"]),
+    "two preferences on others": (
+        [pool("p", "192.0.2.0/24"), bgp("a", localPref=1), bgp("bad", localPref=2, **IN_B)], [], ["bad"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "n1", "n2"), FAULTS.values(), ids=FAULTS)
+def test_a_node_is_told_what_concerns_it(written: list[Object], n1: list[str], n2: list[str]) -> None:
+    for node, expected in (("n1", n1), ("n2", n2), ("", n2)):
+        config, problems = parsed(*written, node=node)
+        assert [problem.key.name for problem in problems] == expected
+        names = {each.name for each in config.peers} | {each.name for each in config.bgp_advertisements}
+        assert "bad" not in names, "what is wrong is counted upon"
+
+
+def test_what_is_wrong_elsewhere_holds_up_nothing_here() -> None:
+    before = parsed(HERE, ELSEWHERE).config
+    now = [peer("here", holdTime="9s", **IN_A), peer("there", peerAddress="192.0.2.300", **IN_B)]
+    here, problems = parsed(*now, last=before, node="n1")
+    assert problems == ()
+    assert [(each.name, each.hold_time_s) for each in here.peers] == [("here", 9)]
+    there, _ = parsed(*now, last=before, node="n2")
+    assert [(each.name, each.address, each.hold_time_s) for each in there.peers] == [
+        ("here", "192.0.2.1", 9), ("there", "192.0.2.9", None),
+    ]  # fmt: skip
+
+
+def test_a_node_that_is_no_object_yet_has_nothing_to_hear() -> None:
+    config, problems = parsed(HERE, peer("bad", peerAddress="192.0.2.300"), node="new")
+    assert problems == ()
+    assert [each.name for each in config.peers] == ["here"]
