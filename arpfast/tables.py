@@ -259,7 +259,8 @@ def show_ring(status: dict[str, Any]) -> None:
         console.print(Text("no ring: this host answers alone; see 'ring' in docs/configuration.md"))
         return
     here = sum(member["here"] for member in ring["members"])
-    told = f"{here} of {len(ring['members'])} members here, election {ring['election']}, profile {ring['profile']}"
+    count = len(ring["members"]) + len(ring["missing"])
+    told = f"{here} of {count} members here, election {ring['election']}, profile {ring['profile']}"
     console.print(Text(told))
     if not ring["settled"]:
         console.print(Text("this member stands aside until it has heard the others", style="yellow"))
@@ -279,6 +280,10 @@ def show_ring(status: dict[str, Any]) -> None:
                 Text(member["addresses"]),
             )
         )
+    rows += [
+        (Text(missing["target"]), Text("not heard", style="red"), Text(missing["why"]), "", Text(""))
+        for missing in ring["missing"]
+    ]
     console.print(_table(["member", "", "why", "owns", "addresses"], rows, right=["owns"]))
 
 

@@ -183,7 +183,7 @@ class Seat:
 
     def status(self) -> RingState:
         """The ring as it is seen from here."""
-        return ring_state(self.ring.ownership, self.settings.profile)
+        return ring_state(self.ring.ownership, self.settings.profile, self.ring.unheard())
 
     def explain(self, version: Version, value: int) -> AddressState:
         """Who owns an address, and why."""

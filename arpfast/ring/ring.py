@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from arpfast.crossing import Fact
+    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
     from arpfast.gossip.node import Node
     from arpfast.interfaces import Interface
@@ -384,6 +385,13 @@ class Ring:
             if witness is None or (_can_be_heard(witness) and witness.standing is None):
                 return False
         return True
+
+    def unheard(self) -> tuple[Missing, ...]:
+        """The configured members of which nothing is known but that they could not be joined, and why not."""
+        if self.node is None:
+            return ()
+        known = {member.address for member in self.node.members()}
+        return tuple(missing for missing in self.node.missing() if self.others.get(missing.target) not in known)
 
     def _note(self, event: str, *, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
         self.parts.note(event, member, time.monotonic())

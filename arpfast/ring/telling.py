@@ -11,6 +11,7 @@ from arpfast.ring.timeline import told
 from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
+    from arpfast.gossip.joining import Missing
     from arpfast.ring.orders import Event
     from arpfast.ring.ownership import Ownership
     from arpfast.spans import Version
@@ -51,6 +52,8 @@ class RingState(msgspec.Struct, frozen=True):
     """Addresses that no member here claims."""
     handing_over: int = 0
     """How many addresses we answer for that another has been given, and has not taken yet."""
+    missing: tuple[Missing, ...] = ()
+    """Configured members that have never been heard, and why they could not be joined."""
 
 
 class Successor(msgspec.Struct, frozen=True):
@@ -73,8 +76,8 @@ class AddressState(msgspec.Struct, frozen=True):
     """Who would own it, in order, and what stands in the way of whom."""
 
 
-def ring_state(ownership: Ownership, profile: str) -> RingState:
-    """All about the members."""
+def ring_state(ownership: Ownership, profile: str, missing: tuple[Missing, ...] = ()) -> RingState:
+    """All about the members; `missing` are those that were never heard."""
     me = ownership.me
     owned = ownership.owned
     members = [
@@ -102,6 +105,7 @@ def ring_state(ownership: Ownership, profile: str) -> RingState:
         tuple(members),
         told(ownership.wanted - covered),
         ownership.to_hand_over().size,
+        missing,
     )
 
 

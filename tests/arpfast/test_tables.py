@@ -148,3 +148,18 @@ def test_sessions(capsys: pytest.CaptureFixture[str]) -> None:
     said = shown(capsys)
     assert "nobody listens\n" in said
     assert "others are to come before this node" in said
+
+
+def test_a_ring_tells_of_members_that_were_never_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    me = {
+        "name": "a", "here": True, "why": "this member", "gossip": "alive", "owned": 6, "addresses": "192.0.2.100/30",
+        "drained": False, "holding": False, "me": True,
+    }  # fmt: skip
+    ring = {
+        "members": [me], "election": "balanced", "profile": "fast", "settled": True, "quorum": True, "unowned": "",
+        "missing": [{"target": "192.0.2.12:7946", "why": "expected a sealed stream"}],
+    }  # fmt: skip
+    tables.show_ring({"ring": ring})
+    said = shown(capsys)
+    assert said.startswith("1 of 2 members here")
+    assert re.search(r"192\.0\.2\.12:7946 +not heard +expected a sealed stream", said)

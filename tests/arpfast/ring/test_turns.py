@@ -9,6 +9,9 @@ import msgspec
 import pytest
 
 from arpfast.crossing import Fact, FactKind
+from arpfast.gossip.joining import Missing
+from arpfast.gossip.members import Member
+from arpfast.gossip.members import State as Belief
 from arpfast.ring.ring import BROADCAST_AT_MOST, STANDING, Ring
 from arpfast.ring.roster import Gossip as State
 from arpfast.ring.settings import RingSettings
@@ -43,6 +46,12 @@ class Gossip:
 
     def send(self, _payload: bytes, *_names: str) -> None:
         """Nobody is there."""
+
+    def members(self) -> tuple[Member, ...]:
+        return (Member("b", "192.0.2.2", 7946, b"", Belief.DEAD, 1),)
+
+    def missing(self) -> tuple[Missing, ...]:
+        return tuple(Missing(f"192.0.2.{last}:7946", "expected a sealed stream") for last in (2, 3))
 
 
 class Wire:
@@ -125,3 +134,15 @@ def test_a_reload_changes_how_long_the_thread_may_stand_still() -> None:
         assert wire.profiles == ["fast"]
 
     in_a_loop(reload)
+
+
+def test_configured_members_that_were_never_heard_are_told_with_the_reason() -> None:
+    """A member with another key is no member that anybody knows of."""
+
+    def look(ring: Ring, _gossip: Gossip, _wire: Wire) -> None:
+        ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
+        assert ring.unheard() == (Missing("192.0.2.3:7946", "expected a sealed stream"),)
+        ring.node = None
+        assert ring.unheard() == ()
+
+    in_a_loop(look)
