@@ -20,6 +20,7 @@ from lab.pods import DEADLINE_S, custom
 from lab.programs import GOBGPD
 from lab.traffic import Traffic
 from lab.waiting import wait_until
+from speaker.bgp.supervising import FLAGS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +47,7 @@ class Speaker(pods.Speaker):
         """Start both, and do not wait."""
         self.socket.unlink(missing_ok=True)
         api = f"--api-hosts=unix://{self.socket}"
-        self.gobgpd = self.node.host.spawn([GOBGPD.path(), api, "--pprof-disable", "--metrics-path="])
+        self.gobgpd = self.node.host.spawn([GOBGPD.path(), api, *FLAGS])
         super().begin()
 
 

@@ -25,6 +25,7 @@ from cluster.config import Peer
 from lab.native import HERE
 from lab.programs import GOBGPD
 from lab.waiting import DeadlineError, wait_until
+from speaker.bgp.supervising import FLAGS
 from speaker.bgp.wish import Neighbour, Session, Wish
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Speaking:
     def start_daemon(self) -> None:
         """Start gobgpd (again), as its container would: what is left of the one before is removed."""
         self.socket.unlink(missing_ok=True)
-        self.daemon = self.host.spawn([self._gobgpd, "--api-hosts", f"unix://{self.socket}", "--pprof-disable", "-p"])
+        self.daemon = self.host.spawn([self._gobgpd, "--api-hosts", f"unix://{self.socket}", *FLAGS])
 
     def start_speaker(self) -> None:
         """Start our side (again); it wants nothing yet."""

@@ -9,6 +9,7 @@ import pytest
 
 from lab.api import ApiError
 from lab.manifests import NAMESPACE, render
+from speaker.bgp.supervising import FLAGS
 
 if TYPE_CHECKING:
     from lab.api import Api, Json
@@ -305,6 +306,7 @@ def test_an_overlay_has_a_daemon_beside_the_speaker_that_may_do_nothing_else(ins
     assert (daemon["restartPolicy"], daemon["securityContext"]["capabilities"]) == ("Always", {"drop": ["ALL"]})
     (socket,) = (each["value"] for each in made["containers"][0]["env"] if each["name"] == "ARPFAST_GOBGP")
     assert f"--api-hosts=unix://{socket} " in daemon["command"][-1]
+    assert {*FLAGS} <= {*daemon["command"][-1].split()}
     assert made["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}
     for thing in things:
         if thing["metadata"]["name"] == "speaker-bgp":
@@ -312,6 +314,15 @@ def test_an_overlay_has_a_daemon_beside_the_speaker_that_may_do_nothing_else(ins
     assert may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "bgp")
     assert not may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "memberlist")
     assert not may(installed, "speaker", "list", "", "secrets", NAMESPACE, "")
+    with_both = render("bgp-and-kernel-filter")
+    assert [each for each in with_both if each["kind"] != "DaemonSet"] == [
+        each for each in things if each["kind"] != "DaemonSet"
+    ]
+    made = installed.api.apply(next(each for each in with_both if each["kind"] == "DaemonSet"))["spec"]["template"][
+        "spec"
+    ]
+    assert made["initContainers"] == [daemon]
+    assert made["containers"][0]["securityContext"]["capabilities"]["add"] == ["NET_RAW", "BPF", "NET_ADMIN"]
     installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
 
 
