@@ -58,6 +58,7 @@ class Kubernetes:
         self._scout: Scout | None = None
         self._parts: tuple[Client, Following, Events] | None = None
         self._problems: tuple[Problem, ...] | None = None
+        self._refused: tuple[Problem, ...] = ()
         """Of the configuration; None: it has not been read yet."""
 
     async def run(self, speaker: Speaker) -> None:
@@ -102,10 +103,12 @@ class Kubernetes:
             self._telling.moved(lost, gained)
 
     def announced(self, services: Collection[Key]) -> None:
-        """These are announced by BGP otherwise than before, and sessions may have changed."""
+        """These are announced by BGP otherwise than before. Sessions may have changed, and what cannot be done here."""
         if self._telling is not None:
             self._telling.announced(services)
             self._telling.sessions()
+        if self._speaker is not None and self._speaker.routing.problems != self._refused:
+            self._configured()
 
     def numbers(self) -> Iterator[Metric]:
         """Metrics of the requests, of the watches, and of what is told."""
@@ -166,7 +169,8 @@ class Kubernetes:
     def _configured(self) -> None:
         """Say what is wrong with the configuration, and what of it cannot be done here."""
         if self._telling is not None and self._speaker is not None and self._problems is not None:
-            self._telling.configured((*self._problems, *self._speaker.routing.problems))
+            self._refused = self._speaker.routing.problems
+            self._telling.configured((*self._problems, *self._refused))
 
     async def _tell(self, client: Client, events: Events, following: Following) -> None:
         """Tell the cluster, as soon as it is known in whose name."""

@@ -65,7 +65,8 @@ def write(neighbour: Neighbour, address: str, *, bfd: bool = True) -> messages.P
     """To make it, or to change it softly; `address` with a zone where it needs one, `bfd`: now, if it is wanted."""
     peer = neighbour.peer
     hold_s = HOLD_TIME_S if peer.hold_time_s is None else peer.hold_time_s
-    keepalive_s = max(1, hold_s // 3 if peer.keepalive_time_s is None else peer.keepalive_time_s)
+    third_s = max(1, hold_s // 3)  # more than that ends the session when one is late; FRR does not do more either
+    keepalive_s = min(third_s, max(1, third_s if peer.keepalive_time_s is None else peer.keepalive_time_s))
     graceful = messages.MpGracefulRestart(messages.MpGracefulRestartConfig(peer.graceful_restart))
     timers = messages.TimersConfig(0, hold_s, keepalive_s, IDLE_AFTER_RESET_S)
     conf = messages.PeerConf(

@@ -1,4 +1,4 @@
-"""What a BGPPeer may ask of MetalLB's engines and GoBGP's daemon cannot do. Pure.
+"""What a BGPPeer may ask of MetalLB's engines and GoBGP's daemon cannot do. Pure, but for what it is given to ask.
 
 Such a peer is not spoken with, rather than spoken with in some other way than was asked for; all others are.
 """
@@ -13,6 +13,9 @@ from cluster.problems import Findings, Problem
 from cluster.resources import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arpfast.spans import Address
     from cluster.config import BFDProfile, Config, Peer
 
 PEER = "BGPPeer"
@@ -22,9 +25,10 @@ PASSWORD_BYTES_AT_MOST = 80
 INTERFACE_NAME_AT_MOST = 15
 
 
-def refusals(config: Config, namespace: str) -> list[Problem]:
+def refusals(config: Config, namespace: str, chosen: Callable[[str], Address | None] = lambda _: None) -> list[Problem]:
     """All that is wrong with the peers, in their order; `namespace` is where they are. The peers that are named are to
-    be left out of a wish.
+    be left out of a wish. `chosen` says from which of our addresses the kernel would send to another, None: nobody
+    knows yet.
     """
     problems: list[Problem] = []
     for peer in config.peers:
@@ -39,7 +43,7 @@ def refusals(config: Config, namespace: str) -> list[Problem]:
             said = f"one of {len(length)} bytes"
             findings.add("spec.passwordSecret", said, f"a password of at most {PASSWORD_BYTES_AT_MOST} bytes")
         if peer.bfd_profile and (profile := config.bfd_profiles.get(peer.bfd_profile)) is not None:
-            _check_bfd(findings, peer, profile)
+            _check_bfd(findings, peer, profile, chosen)
         problems += findings.problems
     return problems + _same_place(config, namespace)
 
@@ -74,7 +78,7 @@ def _check_times(findings: Findings, peer: Peer) -> None:
             findings.add(f"spec.{field}", f"{value}s", f"{least}s to {SECONDS_MOST}s")
 
 
-def _check_bfd(findings: Findings, peer: Peer, profile: BFDProfile) -> None:
+def _check_bfd(findings: Findings, peer: Peer, profile: BFDProfile, chosen: Callable[[str], Address | None]) -> None:
     if profile.echo_mode:
         findings.add("spec.bfdProfile", profile.name, "a BFDProfile without echoMode, which GoBGP lacks")
     if profile.passive_mode:
@@ -82,6 +86,13 @@ def _check_bfd(findings: Findings, peer: Peer, profile: BFDProfile) -> None:
     if peer.ebgp_multi_hop:
         expected = "none beside spec.ebgpMultiHop: GoBGP has no BFD over several hops"
         findings.add("spec.bfdProfile", profile.name, expected)
+    elif peer.source_address and peer.address:
+        ours = chosen(peer.address)  # by which GoBGP sends BFD, whatever the session's own address is
+        if ours is not None and ours != ip_address(peer.source_address):
+            expected = (
+                f"{ours}, by which the kernel would send BFD to {peer.address}, or a route that has it send by this"
+            )
+            findings.add("spec.sourceAddress", peer.source_address, expected)
 
 
 def _same_place(config: Config, namespace: str) -> list[Problem]:

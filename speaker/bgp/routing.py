@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Protocol
 from cluster.backoff import Backoff
 from cluster.problems import Problem
 from cluster.resources import Key
+from cluster.world import Change
 from speaker.bgp.deciding import Routes, neighbours
+from speaker.bgp.places import local_address
 from speaker.bgp.refusals import PEER, refusals
 from speaker.bgp.wish import Wish
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from arpfast.interfaces import Snapshot
+    from arpfast.spans import Address
     from cluster.config import Config
     from cluster.watch import Log
-    from cluster.world import Change, World
+    from cluster.world import World
     from speaker.bgp.wish import Attributes, Prefix, Session
     from speaker.nodes import Rules
 
@@ -80,9 +83,11 @@ class Routing:
         log: Log,
         lost: Callable[[], frozenset[str]],
         changed: Callable[[Collection[Key]], None],
+        chosen: Callable[[str], Address | None] = local_address,
     ) -> None:
         """`engine` is None where there is no daemon; `namespace` has the BGPPeers. `lost` says which nodes cannot be
-        counted on, though the cluster knows no reason; `changed` hears of Services that are announced otherwise.
+        counted on, though the cluster knows no reason; `changed` hears of Services that are announced otherwise, and
+        when `problems` are others. `chosen` says by which of our addresses the kernel sends to another.
         """
         self.node, self.engine = node, engine
         self.routes = Routes(node, rules)
@@ -92,7 +97,9 @@ class Routing:
         self.drained = False
         """By hand."""
         self._namespace, self._log, self._lost, self._changed = namespace, log, lost, changed
+        self._chosen = chosen
         self._neighbours = self.wish.neighbours
+        self._world: World | None = None
         self.known = False
         """It is known what is to be announced."""
         self._left = False
@@ -132,12 +139,18 @@ class Routing:
             self._expected, self._until_s = {*self._neighbours}, asyncio.get_running_loop().time() + ARRIVAL_S
         changed = self.routes.apply(world, change, self._neighbours)
         self._turn(changed, first=not self.known)
-        self.known = True
+        self.known, self._world = True, world
 
     def interfaces(self, snapshot: Snapshot) -> None:
-        """These are the interfaces of this node now."""
+        """These are the interfaces of this node now: whether a peer can be spoken with may hang on them."""
         if self.engine is not None:
             self.engine.interfaces(snapshot)
+        if self._world is None or not any(peer.source_address for peer in self._world.config.peers):
+            return
+        before = self.problems
+        self._meet(self._world.config)
+        if self.problems != before:
+            self._turn(self.routes.apply(self._world, Change(), self._neighbours))
 
     def drain(self, *, undo: bool = False) -> None:
         """Let others come first, or no longer."""
@@ -168,7 +181,9 @@ class Routing:
         ours = [peer for peer in config.peers if self.node in peer.nodes]
         if self.engine is not None:
             names = {peer.name for peer in ours}
-            self.problems = tuple(each for each in refusals(config, self._namespace) if each.key.name in names)
+            self.problems = tuple(
+                each for each in refusals(config, self._namespace, self._chosen) if each.key.name in names
+            )
         else:
             expected = "a speaker that knows of GoBGP's daemon (--gobgp)"
             self.problems = tuple(

@@ -16,6 +16,7 @@ from speaker.bgp import messages
 from speaker.bgp.bgp import TOO_OLD, Bgp
 from speaker.bgp.protobuf import encode
 from speaker.bgp.wish import Attributes, Neighbour, Wish
+from tests.arpfast.virtual import passing, virtually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,13 +62,12 @@ def test_nothing_is_looked_for_without_peers(tmp_path: Path) -> None:
     async def tell() -> None:
         async with running(tmp_path / "api.sock") as (bgp, _):
             bgp.want(Wish())
-            for _ in range(10):
-                await asyncio.sleep(0)
+            await passing(60)
             assert bgp.statistics().failures == 0
             assert not bgp.sessions()
             assert bgp.trouble == ""
 
-    asyncio.run(tell())
+    virtually(tell())
 
 
 def test_what_an_earlier_one_has_left_is_seen_to(tmp_path: Path) -> None:

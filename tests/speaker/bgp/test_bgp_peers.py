@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -171,6 +172,33 @@ def test_what_it_can_do_is_not_refused() -> None:
         peer("e", address="192.0.2.4", nodes=frozenset({"n2"})),
     )
     assert refusals(Config(peers=fine, bfd_profiles=PROFILES), "") == []
+
+
+def test_bfd_that_would_leave_from_another_address_than_the_session_is_refused() -> None:
+    def found(ours: str | None, **fields: Any) -> list[str]:
+        there = peer(**{"source_address": "192.0.2.9", "bfd_profile": "quick", **fields})
+        config = Config(peers=(there,), bfd_profiles=PROFILES)
+        return [each.field for each in refusals(config, "", lambda _: None if ours is None else ip_address(ours))]
+
+    assert found("192.0.2.8") == ["spec.sourceAddress"]
+    assert found("192.0.2.9") == found(None) == []
+    assert found("192.0.2.8", bfd_profile="") == found("192.0.2.8", source_address="") == []
+    v6 = {"address": "2001:db8::1", "source_address": "2001:DB8:0::2"}
+    assert found("2001:db8::2", **v6) == []
+
+
+def test_keepalives_come_three_times_in_a_hold_time() -> None:
+    """MetalLB lets them be as far apart as the hold time: FRR does this of itself, GoBGP would lose the session."""
+
+    def interval_s(**fields: Any) -> int:
+        timers = written(peer(**fields)).timers
+        assert timers is not None
+        assert timers.config is not None
+        return timers.config.keepalive_interval
+
+    assert interval_s(hold_time_s=90, keepalive_time_s=90) == 30
+    assert interval_s(hold_time_s=3, keepalive_time_s=3) == 1
+    assert interval_s(hold_time_s=90, keepalive_time_s=5) == 5
 
 
 def test_two_texts_of_one_address_are_one_address() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from cluster.config import BFDProfile
 from cluster.resources import Key
 from cluster.world import Change, World
 from speaker.bgp.numbers import labelled, numbers
@@ -70,10 +72,11 @@ class Told:
         self.engine = Engine()
         self.lost: frozenset[str] = frozenset()
         self.changed: list[set[Key]] = []
+        self.chosen = IPv4Address("198.51.100.7")
         self.routing = Routing(
             ME, Rules(avoid_cordoned=True), self.engine if daemon else None, namespace="metallb-system", log=Quiet(),
             lost=lambda: self.lost,
-            changed=lambda keys: self.changed.append(set(keys)),
+            changed=lambda keys: self.changed.append(set(keys)), chosen=lambda _: self.chosen,
         )  # fmt: skip
 
     def know(self, made: World, **change: Any) -> None:
@@ -231,6 +234,26 @@ def test_without_a_daemon_the_peers_are_what_is_wrong() -> None:
         assert shown is not None
         assert shown["peers"][0]["why"] == missing
         await told.routing.leave()
+
+    virtually(main())
+
+
+def test_whether_bfd_can_come_up_is_looked_at_again_when_interfaces_are_others() -> None:
+    async def main() -> None:
+        told = Told()
+        odd = peer("odd", address="198.51.100.9", source_address="198.51.100.8", bfd_profile="quick")
+        told.know(cluster(config(bgp(), peers=[peer(), odd], profiles=[BFDProfile(name="quick")])))
+        assert set(told.engine.wishes[-1].neighbours) == {"tor"}
+        assert [each.field for each in told.routing.problems] == ["spec.sourceAddress"]
+        told.chosen = IPv4Address("198.51.100.8")
+        before = len(told.changed)
+        told.routing.interfaces({})
+        assert told.routing.problems == ()
+        assert told.engine.wishes[-1].neighbours.keys() == {"tor", "odd"}
+        assert told.engine.wishes[-1].routes[f"{ALL}/32"].keys() == {"tor", "odd"}
+        assert len(told.changed) == before + 1
+        told.routing.interfaces({})
+        assert len(told.changed) == before + 1
 
     virtually(main())
 
