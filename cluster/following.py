@@ -2,9 +2,11 @@
 
     watch.py, a task a kind --changes--> gathering.py --flush--> wake(world, change)
 
-A lone change is told in the same turn of the event loop in which its bytes came. Of a burst, one wake-up in 20 ms
-tells all. Nobody is woken before the lists of all kinds are complete, and the pools were good once: a controller that
-knew of no pools would take every address away. An API server that is gone leaves the world as it is.
+What changes is told in the same turn of the event loop in which its bytes came, a few times in a row (`Pace`): a
+Service that is made comes as an EndpointSlice, a Service and its status within milliseconds, and none of these should
+wait. Of a burst, one wake-up in 20 ms tells all. Nobody is woken before the lists of all kinds are complete, and the
+pools were good once: a controller that knew of no pools would take every address away. An API server that is gone
+leaves the world as it is.
 
 Some kinds hold nobody up, whatever becomes of their lists; who needs them looks whether all is `settled`, once and for
 all. Secrets are watched by name, those that peers refer to and no others, so that no right is needed to read the rest;
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from cluster.world import World
 
 BURST_S = 0.02
+AT_ONCE = 4
 
 CONTROLLER = kinds.SERVICE, kinds.NAMESPACE, kinds.ADDRESS_POOL
 """What one has to know who gives addresses."""
@@ -72,6 +75,29 @@ class Statistics(msgspec.Struct, frozen=True):
     """By resource: how many objects are known, whether all are, and what happened."""
 
 
+class Pace:
+    """When to wake next. Pure: time is an argument, in seconds.
+
+    Some wake-ups come at once; each of these is saved up for in `BURST_S`, so that in the long run there is one in as
+    much. And whoever is woken rests for as long as that took: at least half of the time is for others.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has been woken for a while."""
+        self._saved_s = float("-inf")
+        """All of them are saved up from then on."""
+        self._rested_s = float("-inf")
+
+    def next_s(self) -> float:
+        """The earliest time of the next."""
+        return max(self._saved_s - (AT_ONCE - 1) * BURST_S, self._rested_s)
+
+    def woke(self, began: float, ended: float) -> None:
+        """There was one."""
+        self._saved_s = max(self._saved_s, began) + BURST_S
+        self._rested_s = ended + (ended - began)
+
+
 class Following:
     """The cluster as it is known, kept up to date while `run` runs."""
 
@@ -107,7 +133,7 @@ class Following:
         """So is what is followed besides, and what it refers to."""
         self._updates = self._wakes = 0
         self._reported: tuple[Problem, ...] | None = None
-        self._last_s = float("-inf")
+        self._pace = Pace()
         self._due: asyncio.TimerHandle | asyncio.Handle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._secrets: dict[str, tuple[Watching[Any, Any], asyncio.Task[None]]] = {}
@@ -161,15 +187,21 @@ class Following:
         return changed
 
     def _schedule(self) -> None:
-        """Tell at once, unless something was told only just."""
+        """Tell at once, unless much has been told only just."""
         if self._due is None:
             loop = asyncio.get_running_loop()
-            due_s = self._last_s + BURST_S
+            due_s = self._pace.next_s()
             self._due = loop.call_at(due_s, self._flush) if due_s > loop.time() else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._due = None
-        self._last_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self._tell()
+        self._pace.woke(began_s, loop.time())
+
+    def _tell(self) -> None:
+        """Tell what there is to be told."""
         if not all(watching.complete for kind, watching in self.watchings.items() if kind not in self._besides):
             return
         change = self.gathering.flush()

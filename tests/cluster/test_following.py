@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
 
 from cluster import kinds
-from cluster.following import ATTEMPTS, BGP, BURST_S, CONTROLLER, Following
+from cluster.following import AT_ONCE, ATTEMPTS, BGP, BURST_S, CONTROLLER, Following, Pace
 from cluster.resources import Key, Service
 from cluster.watching import Changed, Watching
 from cluster.world import Change, World
@@ -135,6 +136,36 @@ def test_a_lone_change_is_told_at_once() -> None:
     virtually(main())
 
 
+def test_what_follows_from_a_change_is_told_at_once_too() -> None:
+    async def main() -> None:
+        told = Told()
+        for _ in range(3):
+            await passing(AT_ONCE * BURST_S)
+            began, before = asyncio.get_running_loop().time(), len(told.times)
+            for step in range(AT_ONCE):
+                told.service(f"s{began}-{step}")
+                await passing(0.002)
+            assert told.times[before:] == pytest.approx([began + 0.002 * step for step in range(AT_ONCE)])
+
+    virtually(main())
+
+
+def test_who_is_woken_rests_for_as_long_as_that_took() -> None:
+    pace = Pace()
+    pace.woke(10.0, 10.3)
+    assert pace.next_s() == pytest.approx(10.6)
+    pace.woke(10.6, 10.6)
+    assert pace.next_s() == pytest.approx(10.6)
+
+
+def test_the_pace_is_one_in_a_while_in_the_long_run() -> None:
+    pace, now, count = Pace(), 0.0, 0
+    while now < 10.0:
+        pace.woke(now, now)
+        count, now = count + 1, max(now, pace.next_s())
+    assert count <= 10.0 / BURST_S + AT_ONCE
+
+
 def test_a_burst_is_told_in_few_wake_ups() -> None:
     async def main() -> None:
         told = Told()
@@ -143,8 +174,9 @@ def test_a_burst_is_told_in_few_wake_ups() -> None:
             told.service(f"s{number}")
             await passing(0.001)
         await passing(1)
-        assert len(told.times) <= 1 + 1 / BURST_S + 1
-        gaps = [later - earlier for earlier, later in zip(told.times, told.times[1:], strict=False)]
+        assert len(told.times) <= 1 + 1 / BURST_S + AT_ONCE
+        late = told.times[AT_ONCE + 1 :]
+        gaps = [later - earlier for earlier, later in pairwise(late)]
         assert min(gaps) >= BURST_S - 1e-6
         assert sum(len(change.services) for change in told.changes[1:]) == 1000
 
