@@ -58,8 +58,9 @@ class Kubernetes:
         self._scout: Scout | None = None
         self._parts: tuple[Client, Following, Events] | None = None
         self._problems: tuple[Problem, ...] | None = None
-        self._refused: tuple[Problem, ...] = ()
         """Of the configuration; None: it has not been read yet."""
+        self._refused: tuple[Problem, ...] = ()
+        """Of what it asks of BGP, as it was told last."""
 
     async def run(self, speaker: Speaker) -> None:
         """Follow, and tell, until cancelled. Raises NoWay."""
