@@ -12,24 +12,51 @@
 #include "arp.h"
 #include "nd.h"
 
-/* `capacity` is how much may be written at `frame`; FRAME_ROOM suffices for every reply. */
-static inline enum verdict answer(const struct table *table, const struct link *link, uint8_t *frame, uint32_t length,
-                                  uint32_t capacity, struct outcome *outcome) {
+/* Whether a frame's hardware address is ours or a group's. */
+static inline int is_for_us(const struct link *link, const uint8_t *frame) {
+    return mac_is_group(frame) || link_is_own(link, frame);
+}
+
+/* What a frame comes to; REPLY: it is to be replied to. Nothing is written but the outcome. */
+static inline enum verdict verdict_of(const struct table *table, const struct link *link, const uint8_t *frame,
+                                      uint32_t length, struct outcome *outcome) {
     *outcome = (struct outcome){0};
     if (length < sizeof(struct ethernet)) return VERDICT_SHORT;
     const struct ethernet *ethernet = (const struct ethernet *)frame;
-    if (!mac_is_group(ethernet->destination) && !link_is_own(link, ethernet->destination)) return VERDICT_NOT_FOR_US;
+    if (!is_for_us(link, frame)) return VERDICT_NOT_FOR_US;
     switch (net16(ethernet->type)) {
     case TYPE_ARP:
-        return answer_arp(table, link, frame, length, capacity, outcome);
+        return judge_arp(table, link, frame, length, outcome);
     case TYPE_IPV6:
-        return answer_nd(table, link, frame, length, capacity, outcome);
+        return judge_nd(table, link, frame, length, outcome);
     case TYPE_VLAN:
     case TYPE_SERVICE_VLAN:
         return VERDICT_TAGGED;
     default:
         return VERDICT_OTHER_PROTOCOL;
     }
+}
+
+/* How long the reply will be to what was judged to have one. */
+static inline uint32_t reply_length(const struct outcome *outcome) {
+    return outcome->version == 4 ? sizeof(struct arp_frame) : sizeof(struct nd_frame);
+}
+
+/* Writes that reply over the frame, or elsewhere; returns its length. */
+static inline uint32_t write_reply(const struct link *link, const uint8_t *frame, uint8_t *reply,
+                                   const struct outcome *outcome) {
+    if (outcome->version == 4) return arp_reply(link, frame, reply);
+    return nd_reply(link, frame, reply, outcome->mac, (enum kind)outcome->kind);
+}
+
+/* `capacity` is how much may be written at `frame`; FRAME_ROOM suffices for every reply. */
+static inline enum verdict answer(const struct table *table, const struct link *link, uint8_t *frame, uint32_t length,
+                                  uint32_t capacity, struct outcome *outcome) {
+    enum verdict verdict = verdict_of(table, link, frame, length, outcome);
+    if (verdict != VERDICT_REPLY) return verdict;
+    if (capacity < reply_length(outcome)) return VERDICT_NO_ROOM;
+    outcome->reply_length = (uint16_t)write_reply(link, frame, frame, outcome);
+    return verdict;
 }
 
 #ifndef __BPF__

@@ -16,18 +16,20 @@ static inline enum verdict arp_claim(enum kind kind, const struct link *link, co
     return link_claim(link, sha, kind == KIND_OWN);
 }
 
-/* Turns a request into its reply: to the requester's hardware address, on the same hardware (RFC 826). */
-static inline uint32_t arp_reply(const struct link *link, struct arp_frame *frame) {
+/* Writes the reply to a request, over it or elsewhere: to the requester's hardware address, on the same hardware (RFC
+ * 826). */
+static inline uint32_t arp_reply(const struct link *link, const uint8_t *asked, uint8_t *reply) {
+    const struct arp *arp = (const struct arp *)(asked + sizeof(struct ethernet));
     uint8_t asker[6], asker_address[4], target[4];
-    __builtin_memcpy(asker, frame->arp.sha, 6);
-    __builtin_memcpy(asker_address, frame->arp.spa, 4);
-    __builtin_memcpy(target, frame->arp.tpa, 4);
-    return arp_write(frame, asker, link->mac, ARP_REPLY, link->mac, target, asker, asker_address);
+    __builtin_memcpy(asker, arp->sha, 6);
+    __builtin_memcpy(asker_address, arp->spa, 4);
+    __builtin_memcpy(target, arp->tpa, 4);
+    return arp_write(reply, asker, link->mac, ARP_REPLY, link->mac, target, asker, asker_address);
 }
 
 /* A frame of type ARP that is meant for us or for a group. */
-static inline enum verdict answer_arp(const struct table *table, const struct link *link, uint8_t *frame,
-                                      uint32_t length, uint32_t capacity, struct outcome *outcome) {
+static inline enum verdict judge_arp(const struct table *table, const struct link *link, const uint8_t *frame,
+                                     uint32_t length, struct outcome *outcome) {
     if (length < sizeof(struct ethernet) + sizeof(struct arp)) return VERDICT_SHORT;
     const struct arp *arp = (const struct arp *)(frame + sizeof(struct ethernet));
     if (arp->hrd != net16(ARP_ETHERNET) || arp->pro != net16(ARP_IPV4) || arp->hln != 6 || arp->pln != 4)
@@ -62,8 +64,7 @@ static inline enum verdict answer_arp(const struct table *table, const struct li
         return link_claim(link, arp->sha, 0);
     }
     if (kind == KIND_PROXY && (spa == 0 || spa == tpa)) return VERDICT_PROXY_PROBE;
-    if (capacity < sizeof(struct arp_frame)) return VERDICT_NO_ROOM;
-    outcome->reply_length = (uint16_t)arp_reply(link, (struct arp_frame *)frame);
+    outcome->kind = kind;
     return VERDICT_REPLY;
 }
 

@@ -190,8 +190,9 @@ static inline void ip6_solicited_node(uint8_t group[16], const uint8_t address[1
 
 /* ff02::1. */
 static inline void ip6_all_nodes(uint8_t group[16]) {
-    static const uint8_t all_nodes[16] = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01};
-    __builtin_memcpy(group, all_nodes, sizeof all_nodes);
+    uint64_t high = net64(0xff02000000000000u), low = net64(1);
+    __builtin_memcpy(group, &high, 8);
+    __builtin_memcpy(group + 8, &low, 8);
 }
 
 /* The Ethernet group of an IPv6 group: 33:33 and its last four bytes (RFC 2464 §7). */
@@ -251,8 +252,9 @@ static inline uint32_t arp_write(void *frame, const uint8_t destination[6], cons
 }
 
 /* Writes a solicitation or advertisement (`type`, `flags` in host order) with one option, or none if `option` is 0;
- * returns its length. No argument may lie in the frame. The sum is made of what is at hand: to read back bytes just
- * written in other portions costs more than all the rest. */
+ * returns its length. No argument may lie in the frame, but for those of an answer written over its question:
+ * `destination` where the source is, `source` and `target` where the target is. The sum is made of what is at hand: to
+ * read back bytes just written in other portions costs more than all the rest. */
 static inline uint32_t nd_write(void *frame, const uint8_t destination_mac[6], const uint8_t source_mac[6],
                                 const uint8_t source[16], const uint8_t destination[16], uint8_t type, uint32_t flags,
                                 const uint8_t target[16], uint8_t option, const uint8_t value[6]) {

@@ -78,22 +78,23 @@ static inline enum verdict nd_claim(enum kind kind, const struct link *link, con
     return link_claim(link, mac, kind == KIND_OWN);
 }
 
-/* Turns a solicitation into its advertisement (RFC 4861 §7.2.4). */
-static inline uint32_t nd_reply(const struct link *link, uint8_t *frame, const uint8_t asker_mac[6], enum kind kind) {
+/* Writes the advertisement that a solicitation asks for (RFC 4861 §7.2.4), over it or elsewhere. */
+static inline uint32_t nd_reply(const struct link *link, const uint8_t *frame, uint8_t *reply,
+                                const uint8_t asker_mac[6], enum kind kind) {
     const struct nd_frame *asked = (const struct nd_frame *)frame;
-    uint8_t mac[6], target[16], source[16], destination[16];
+    uint8_t mac[6], all_nodes[16];
     uint32_t flags = (link->router ? ND_ROUTER : 0) | (kind == KIND_OWN ? ND_OVERRIDE : 0);
-    __builtin_memcpy(target, asked->nd.target, 16);
-    __builtin_memcpy(source, kind == KIND_PROXY && link->has_link_local ? link->link_local : target, 16);
+    const uint8_t *target = asked->nd.target, *destination = asked->ipv6.source;
+    const uint8_t *source = kind == KIND_PROXY && link->has_link_local ? link->link_local : target;
     if (ip6_is_unspecified(asked->ipv6.source)) {
-        ip6_all_nodes(destination);
-        mac_of_group(mac, destination);
+        ip6_all_nodes(all_nodes);
+        mac_of_group(mac, all_nodes);
+        destination = all_nodes;
     } else {
         flags |= ND_SOLICITED;
-        __builtin_memcpy(destination, asked->ipv6.source, 16);
         __builtin_memcpy(mac, asker_mac, 6);
     }
-    return nd_write(frame, mac, link->mac, source, destination, ND_ADVERTISE, flags, target, ND_OPTION_TARGET,
+    return nd_write(reply, mac, link->mac, source, destination, ND_ADVERTISE, flags, target, ND_OPTION_TARGET,
                     link->mac);
 }
 
@@ -102,8 +103,8 @@ static inline int nd_is_own_nonce(const struct link *link, uint64_t nonce) {
     return own && nonce == (own | ND_GIVEN);
 }
 
-static inline enum verdict nd_solicited(const struct table *table, const struct link *link, uint8_t *frame,
-                                        uint32_t capacity, const struct nd_options *options, struct outcome *outcome) {
+static inline enum verdict nd_solicited(const struct table *table, const struct link *link, const uint8_t *frame,
+                                        const struct nd_options *options, struct outcome *outcome) {
     const struct nd_frame *asked = (const struct nd_frame *)frame;
     uint8_t *mac = outcome->mac;
     int detection = ip6_is_unspecified(asked->ipv6.source);
@@ -130,8 +131,7 @@ static inline enum verdict nd_solicited(const struct table *table, const struct 
     /* RFC 7527 §4.2: our own solicitation, back through a loop that may even have changed its Ethernet source. */
     if (detection && (nd_is_own_nonce(link, options->nonce) || link_is_kin(link, mac))) return VERDICT_LOOPED;
     if (kind == KIND_TENTATIVE) return detection ? link_claim(link, mac, 0) : VERDICT_TENTATIVE;
-    if (capacity < sizeof(struct nd_frame)) return VERDICT_NO_ROOM;
-    outcome->reply_length = (uint16_t)nd_reply(link, frame, outcome->mac, kind);
+    outcome->kind = kind;
     return VERDICT_REPLY;
 }
 
@@ -157,8 +157,8 @@ static inline enum verdict nd_advertised(const struct table *table, const struct
 
 /* A frame of type IPv6 that is meant for us or for a group. The validation is RFC 4861 §7.1.1 and §7.1.2, the cheap
  * rules first; what is valid in both is told apart last. */
-static inline enum verdict answer_nd(const struct table *table, const struct link *link, uint8_t *frame,
-                                     uint32_t length, uint32_t capacity, struct outcome *outcome) {
+static inline enum verdict judge_nd(const struct table *table, const struct link *link, const uint8_t *frame,
+                                    uint32_t length, struct outcome *outcome) {
     if (length < ND_AT) return VERDICT_SHORT;
     const struct nd_frame *in = (const struct nd_frame *)frame;
     if ((in->ipv6.version_class_flow & net32(0xf0000000)) != net32(6u << 28)) return VERDICT_NOT_ND;
@@ -178,7 +178,7 @@ static inline enum verdict answer_nd(const struct table *table, const struct lin
     if (nd_sum(&in->ipv6, &in->nd, payload / 8) != 0xffff) return VERDICT_BAD_CHECKSUM;
     if (!nd_is_host(in->ipv6.source)) return VERDICT_BAD_SENDER;
     if (!nd_is_host(in->nd.target) || ip6_is_unspecified(in->nd.target)) return VERDICT_BAD_TARGET;
-    return in->nd.type == ND_SOLICIT ? nd_solicited(table, link, frame, capacity, &options, outcome)
+    return in->nd.type == ND_SOLICIT ? nd_solicited(table, link, frame, &options, outcome)
                                      : nd_advertised(table, link, frame, &options, outcome);
 }
 

@@ -89,6 +89,7 @@ static inline enum verdict link_claim(const struct link *link, const uint8_t mac
 struct outcome {
     uint16_t reply_length; /* of the frame written over the request; 0 unless REPLY */
     uint8_t version;       /* 4 or 6; 0 if the frame was refused before that was known */
+    uint8_t kind;          /* of the address, where the verdict is REPLY: `enum kind` */
     uint8_t mac[6];        /* who sent it, by its own word: SHA, or the link-layer address option */
     uint8_t address[16];   /* ours, that it is about; IPv4 in the first 4 bytes */
 };

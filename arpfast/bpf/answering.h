@@ -7,22 +7,192 @@
  * or stands still stops answering by itself. A reply that the limit refuses dies here if its asker alone is to blame,
  * as at the guard; where all together are, the frame goes on to the filter, and to the host's own stack.
  *
- * The frame is copied to the stack and judged there: what is not answered is left as it came. More than ND_UNITS of
- * Neighbor Discovery are not copied, and not judged. All loads without CAP_PERFMON: helpers only. */
+ * XDP reads ARP where it lies, and copies Neighbor Discovery, whose length varies, to a sheet: the memory of one
+ * processor, in a map, since what is written to the stack costs dearly without CAP_PERFMON (words.h). tc, which may
+ * not write to a frame that others hold as well, copies both, and the reply back. What is not answered is left as it
+ * came. More than ND_UNITS of Neighbor Discovery are not copied, and not judged. */
 #ifndef ARPFAST_BPF_ANSWERING_H
 #define ARPFAST_BPF_ANSWERING_H
 
 #include "../answer.h"
 
-enum { JUDGED_MAX = ND_AT + ND_UNITS * 8, GLIMPSE = ND_AT - 33 };
+enum { JUDGED_MAX = ND_AT + ND_UNITS * 8 };
 
 /* So that what IP has aligned is aligned here as well. */
 struct sheet {
     __u16 padding;
     __u8 frame[JUDGED_MAX];
+    struct outcome outcome;
+    struct search search;
+    __u32 place;
 } __attribute__((aligned(8)));
 
 _Static_assert(sizeof(struct sheet) >= sizeof(__u16) + FRAME_ROOM, "every reply has room");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sheet);
+} sheets SEC(".maps");
+
+/* A frame's compiler may take it for as well aligned as IP has it: two bytes before it lies a multiple of eight. */
+#define ALIGNED(frame) __builtin_assume_aligned(frame, 8, 6)
+
+static __always_inline int is_long(const __u8 *frame) {
+    return net16(((const struct nd_frame *)frame)->ipv6.payload_length) > ND_UNITS * 8;
+}
+
+static __always_inline int is_over(__u64 coarse_ns) {
+    if (terms.boot_until_ns) return bpf_ktime_get_boot_ns() > terms.boot_until_ns;
+    return coarse_ns > terms.until_ns;
+}
+
+/* What to do with a frame. */
+enum deed { LEAVE, REFUSE, SEND };
+
+static __always_inline enum deed judge_reply(__u64 coarse_ns, const struct outcome *outcome, __u64 asker,
+                                             __u32 *verdict) {
+    if (terms.members && members_have(NULL, outcome->mac)) {
+        *verdict = UNJUDGED;
+        return LEAVE;
+    }
+    if (is_over(coarse_ns)) {
+        *verdict = VERDICT_FROZEN;
+        return LEAVE;
+    }
+    const struct limits *set = &limits;
+    if (!set->asker.cost_ns && !set->all.cost_ns) return SEND;
+    enum admission admission = admit(asker, CONCERN_ASKED, set, 0);
+    if (admission == ADMITTED) return SEND;
+    *verdict = VERDICT_LIMITED;
+    return admission == ASKER_LIMITED ? REFUSE : LEAVE;
+}
+
+/* Remembers who is answered: for the address, and among all. Who probed has no address yet, and need not be told of
+ * anything. */
+static __always_inline void note_asker(__u64 now_ns, __u32 ifindex, const __u8 *frame, const struct outcome *outcome) {
+    __u64 number = mac_number(outcome->mac), mac = number | (__u64)outcome->version << 48, high, low = 0;
+    recent_note(&asked[asked_index(outcome->version, outcome->address) % ASKED_SIZE], now_ns, mac,
+                load64(outcome->address), load64(outcome->address + 8), ifindex);
+    if (outcome->version == 4) {
+        high = load32(((const struct arp *)(frame + sizeof(struct ethernet)))->spa);
+    } else {
+        high = load64(((const struct nd_frame *)frame)->ipv6.source);
+        low = load64(((const struct nd_frame *)frame)->ipv6.source + 8);
+    }
+    if (high | low)
+        recent_note(&asked_by[askers_index(number, ifindex, high, low) % ASKERS_SIZE], now_ns, mac, high, low, ifindex);
+}
+
+static __always_inline void tally(struct sheet *sheet, __u64 seat, __u32 verdict) {
+    sheet->place = tally_key(seat >> 32, verdict);
+    __u64 *count = bpf_map_lookup_elem(&tallies, &sheet->place);
+    if (count) (*count)++;
+}
+
+static __always_inline const struct link *identity(__u64 seat) {
+    return &identities[seat % LINKS_KEPT];
+}
+
+/* What to do with a frame of which that verdict was found. */
+static __always_inline enum deed decide(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 verdict) {
+    const struct outcome *outcome = &sheet->outcome;
+    enum deed deed = LEAVE;
+    if (verdict == VERDICT_REPLY) {
+        __u64 now_ns = bpf_ktime_get_coarse_ns();
+        deed = judge_reply(now_ns, outcome, mac_number(((const struct ethernet *)frame)->source), &verdict);
+        if (deed == SEND) note_asker(now_ns, seat >> 32, frame, outcome);
+    }
+    tally(sheet, seat, verdict);
+    return deed;
+}
+
+static __always_inline enum deed judge_as_arp(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length) {
+    const struct link *link = identity(seat);
+    sheet->outcome = (struct outcome){0};
+    __u32 verdict = VERDICT_NOT_FOR_US;
+    if (is_for_us(link, frame))
+        verdict = judge_arp(table_in(&sheet->search, seat >> 16 & 0xffff), link, frame, length, &sheet->outcome);
+    return decide(sheet, seat, frame, verdict);
+}
+
+static __always_inline enum deed judge_as_nd(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length) {
+    const struct link *link = identity(seat);
+    sheet->outcome = (struct outcome){0};
+    __u32 verdict = VERDICT_NOT_FOR_US;
+    if (is_long(frame))
+        verdict = UNJUDGED;
+    else if (is_for_us(link, frame))
+        verdict = judge_nd(table_in(&sheet->search, seat >> 16 & 0xffff), link, frame, length, &sheet->outcome);
+    return decide(sheet, seat, frame, verdict);
+}
+
+__u32 only SHARED(only); /* 0: the key of the one sheet, which on the stack would be dear */
+
+/* By comparisons that the verifier takes: neither for equality nor by a difference. */
+static __always_inline int is_as_long(const __u8 *frame, __u32 length, const __u8 *end) {
+    return frame + length <= end && frame + length + 1 > end;
+}
+
+/* Copies what is there of a frame, up to JUDGED_MAX, in whole words, and returns how much; for a message is as long as
+ * so many words. Of one that ends within its first word, the one byte that says what it is. */
+static __always_inline __u32 copy(struct sheet *sheet, const __u8 *data, const __u8 *end) {
+    __u32 copied = 6;
+    __builtin_memcpy(sheet->frame, data, 6);
+    UNROLLED
+    for (__u32 at = 6; at < JUDGED_MAX; at += 8) {
+        STEP;
+        if (data + at + 8 > end) break;
+        __u64 word = load64(data + at);
+        __builtin_memcpy(sheet->frame + at, &word, 8);
+        copied = at + 8;
+    }
+    if (data + ND_AT + 8 > end && data + ND_AT + 1 <= end) sheet->frame[ND_AT] = data[ND_AT];
+    return copied;
+}
+
+SEC("xdp")
+int answer_xdp(struct xdp_md *context) {
+    const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
+    if (data + sizeof(struct ethernet) + sizeof(struct arp) > end) return XDP_PASS;
+    __u16 type = ((const struct ethernet *)data)->type;
+    int is_arp = type == net16(TYPE_ARP);
+    if (!is_arp && (type != net16(TYPE_IPV6) || ((const struct nd_frame *)data)->ipv6.next_header != IPPROTO_ICMP6 ||
+                    data + ND_AT > end))
+        return XDP_PASS;
+    __u64 seat = seat_of(context->ingress_ifindex);
+    if (!seat) return XDP_PASS;
+    struct sheet *sheet = bpf_map_lookup_elem(&sheets, &only);
+    if (!sheet) return XDP_PASS;
+    enum deed deed;
+    if (is_arp) {
+        deed = judge_as_arp(sheet, seat, ALIGNED(data), sizeof(struct ethernet) + sizeof(struct arp));
+    } else {
+        __u32 length = copy(sheet, ALIGNED(data), end);
+        /* of what is not of whole words, the words do not say whether all is there */
+        if (((const struct nd_frame *)sheet->frame)->ipv6.payload_length & net16(7))
+            length = bpf_xdp_get_buff_len(context);
+        deed = judge_as_nd(sheet, seat, sheet->frame, length);
+    }
+    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
+    __u8 *out = (__u8 *)(long)context->data;
+    end = (const __u8 *)(long)context->data_end;
+    __u32 longer = is_arp ? sizeof(struct arp_frame) : sizeof(struct nd_frame);
+    if (is_arp ? !is_as_long(out, sizeof(struct arp_frame), end) : !is_as_long(out, sizeof(struct nd_frame), end)) {
+        if (bpf_xdp_adjust_tail(context, (int)longer - (int)bpf_xdp_get_buff_len(context))) return XDP_PASS;
+        out = (__u8 *)(long)context->data;
+        end = (const __u8 *)(long)context->data_end;
+    }
+    if (is_arp) {
+        if (out + sizeof(struct arp_frame) > end) return XDP_DROP; /* which it does not: it was made as long */
+        arp_reply(identity(seat), ALIGNED(out), ALIGNED(out));
+    } else {
+        if (out + sizeof(struct nd_frame) > end) return XDP_DROP;
+        nd_reply(identity(seat), sheet->frame, ALIGNED(out), sheet->outcome.mac, (enum kind)sheet->outcome.kind);
+    }
+    return XDP_TX;
+}
 
 /* Ethernet header, and IPv6's as far as its next header: enough to leave other traffic alone. */
 struct glimpse {
@@ -30,125 +200,28 @@ struct glimpse {
     __u8 ipv6[7];
 } PACKED __attribute__((aligned(8)));
 
-static __always_inline int is_worth_a_look(const struct glimpse *glimpse) {
-    if (glimpse->ethernet.type == net16(TYPE_ARP)) return 1;
-    return glimpse->ethernet.type == net16(TYPE_IPV6) && glimpse->ipv6[6] == IPPROTO_ICMP6;
-}
-
-static __always_inline int is_long(const struct sheet *sheet) {
-    const struct nd_frame *nd = (const struct nd_frame *)sheet->frame;
-    return nd->ethernet.type == net16(TYPE_IPV6) && net16(nd->ipv6.payload_length) > ND_UNITS * 8;
-}
-
-static __always_inline int is_over(const struct term *term) {
-    if (term->boot_until_ns) return bpf_ktime_get_boot_ns() > term->boot_until_ns;
-    return bpf_ktime_get_coarse_ns() > term->until_ns;
-}
-
-/* What to do with a frame; the reply then lies in the sheet. */
-enum deed { LEAVE, REFUSE, SEND };
-
-static __always_inline enum deed judge_reply(const struct term *term, const struct outcome *outcome, __u64 asker,
-                                             __u32 *verdict) {
-    if (term->members && members_have(NULL, outcome->mac)) {
-        *verdict = UNJUDGED;
-        return LEAVE;
-    }
-    if (is_over(term)) {
-        *verdict = VERDICT_FROZEN;
-        return LEAVE;
-    }
-    const struct limits *set = limits_now();
-    if (!set || (!set->asker.cost_ns && !set->all.cost_ns)) return SEND;
-    enum admission admission = admit(asker, CONCERN_ASKED, set, 0);
-    if (admission == ADMITTED) return SEND;
-    *verdict = VERDICT_LIMITED;
-    return admission == ASKER_LIMITED ? REFUSE : LEAVE;
-}
-
-/* Remembers who is answered: for the address, and among all. The reply, which lies in the sheet, has the asker's own
- * address; who probed has none, and need not be told of anything. */
-static __always_inline void note_asker(__u32 ifindex, const struct sheet *sheet, const struct outcome *outcome) {
-    struct recent now = {.monotonic_ns = bpf_ktime_get_coarse_ns(),
-                         .mac = mac_number(outcome->mac) | (__u64)outcome->version << 48,
-                         .ifindex = ifindex};
-    __u32 at = asked_index(outcome->version, outcome->address);
-    now.high = load64(outcome->address);
-    now.low = load64(outcome->address + 8);
-    struct recent *entry = bpf_map_lookup_elem(&asked, &at);
-    if (entry) recent_note(entry, &now);
-    if (outcome->version == 4) {
-        now.high = load32(((const struct arp_frame *)sheet->frame)->arp.tpa);
-        if (!now.high) return;
-        now.low = 0;
-    } else {
-        const __u8 *destination = ((const struct nd_frame *)sheet->frame)->ipv6.destination;
-        if (ip6_is_multicast(destination)) return;
-        now.high = load64(destination);
-        now.low = load64(destination + 8);
-    }
-    at = askers_index(mac_number(outcome->mac), ifindex, now.high, now.low);
-    entry = bpf_map_lookup_elem(&asked_by, &at);
-    if (entry) recent_note(entry, &now);
-}
-
-static __always_inline enum deed respond(__u64 seat, struct sheet *sheet, __u32 length, __u32 *reply_length) {
-    __u32 key = seat & 0xffff, zero = 0;
-    const struct link *link = bpf_map_lookup_elem(&identities, &key);
-    const struct term *term = bpf_map_lookup_elem(&terms, &zero);
-    if (!link || !term) return LEAVE;
-    struct outcome outcome = {};
-    __u32 verdict = UNJUDGED;
-    enum deed deed = LEAVE;
-    if (!is_long(sheet)) {
-        __u64 asker = mac_number(((const struct ethernet *)sheet->frame)->source);
-        verdict = answer(table_in(seat >> 16 & 0xffff), link, sheet->frame, length, sizeof sheet->frame, &outcome);
-        if (verdict == VERDICT_REPLY) deed = judge_reply(term, &outcome, asker, &verdict);
-        if (deed == SEND) note_asker(seat >> 32, sheet, &outcome);
-    }
-    __u32 place = tally_key(seat >> 32, verdict);
-    __u64 *tally = bpf_map_lookup_elem(&tallies, &place);
-    if (tally) (*tally)++;
-    *reply_length = outcome.reply_length;
-    return deed;
-}
-
-SEC("xdp")
-int answer_xdp(struct xdp_md *context) {
-    struct glimpse glimpse;
-    if (bpf_xdp_load_bytes(context, 0, &glimpse, sizeof glimpse) || !is_worth_a_look(&glimpse)) return XDP_PASS;
-    __u64 seat = seat_of(context->ingress_ifindex), length = bpf_xdp_get_buff_len(context);
-    if (!seat) return XDP_PASS;
-    struct sheet sheet = {};
-    __u32 reply_length = 0, copied = length < JUDGED_MAX ? length : JUDGED_MAX;
-    if (copied < sizeof(struct ethernet) || bpf_xdp_load_bytes(context, 0, sheet.frame, copied)) return XDP_PASS;
-    enum deed deed = respond(seat, &sheet, length, &reply_length);
-    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
-    if (length != reply_length && bpf_xdp_adjust_tail(context, (int)reply_length - (int)length)) return XDP_PASS;
-    if (reply_length == sizeof(struct arp_frame)
-            ? bpf_xdp_store_bytes(context, 0, sheet.frame, sizeof(struct arp_frame))
-            : bpf_xdp_store_bytes(context, 0, sheet.frame, sizeof(struct nd_frame)))
-        return XDP_DROP; /* of a frame of this length it does not happen; what it has become is no question any more */
-    return XDP_TX;
-}
-
 SEC("tc")
 int answer_tc(struct __sk_buff *skb) {
     struct glimpse glimpse;
-    if (skb->protocol != bpf_htons(ETH_P_ARP) && skb->protocol != bpf_htons(ETH_P_IPV6)) return GO_ON;
-    if (bpf_skb_load_bytes(skb, 0, &glimpse, sizeof glimpse) || !is_worth_a_look(&glimpse) || stray(skb)) return GO_ON;
+    int is_arp = skb->protocol == bpf_htons(ETH_P_ARP);
+    if (!is_arp && skb->protocol != bpf_htons(ETH_P_IPV6)) return GO_ON;
+    if (bpf_skb_load_bytes(skb, 0, &glimpse, sizeof glimpse)) return GO_ON;
+    if (glimpse.ethernet.type != (is_arp ? net16(TYPE_ARP) : net16(TYPE_IPV6))) return GO_ON;
+    if ((!is_arp && glimpse.ipv6[6] != IPPROTO_ICMP6) || stray(skb)) return GO_ON;
     __u64 seat = seat_of(skb->ifindex);
     if (!seat) return GO_ON;
-    struct sheet sheet = {};
-    __u32 length = skb->len, reply_length = 0, copied = length < JUDGED_MAX ? length : JUDGED_MAX;
-    if (copied < sizeof(struct ethernet) || bpf_skb_load_bytes(skb, 0, sheet.frame, copied)) return GO_ON;
-    enum deed deed = respond(seat, &sheet, length, &reply_length);
+    struct sheet *sheet = bpf_map_lookup_elem(&sheets, &only);
+    __u64 length = skb->len, copied = length < JUDGED_MAX ? length : JUDGED_MAX;
+    if (!sheet || copied < sizeof(struct ethernet) || bpf_skb_load_bytes(skb, 0, sheet->frame, copied)) return GO_ON;
+    __u32 longer = is_arp ? sizeof(struct arp_frame) : sizeof(struct nd_frame);
+    enum deed deed =
+        is_arp ? judge_as_arp(sheet, seat, sheet->frame, length) : judge_as_nd(sheet, seat, sheet->frame, length);
     if (deed != SEND) return deed == REFUSE ? TC_ACT_SHOT : GO_ON;
-    if (length != reply_length && bpf_skb_change_tail(skb, reply_length, 0)) return GO_ON;
-    if (reply_length == sizeof(struct arp_frame)
-            ? bpf_skb_store_bytes(skb, 0, sheet.frame, sizeof(struct arp_frame), BPF_F_RECOMPUTE_CSUM)
-            : bpf_skb_store_bytes(skb, 0, sheet.frame, sizeof(struct nd_frame), BPF_F_RECOMPUTE_CSUM))
-        return TC_ACT_SHOT; /* as above */
+    if (length != longer && bpf_skb_change_tail(skb, longer, 0)) return GO_ON;
+    write_reply(identity(seat), sheet->frame, sheet->frame, &sheet->outcome);
+    if (is_arp ? bpf_skb_store_bytes(skb, 0, sheet->frame, sizeof(struct arp_frame), BPF_F_RECOMPUTE_CSUM)
+               : bpf_skb_store_bytes(skb, 0, sheet->frame, sizeof(struct nd_frame), BPF_F_RECOMPUTE_CSUM))
+        return TC_ACT_SHOT; /* of a frame of this length it does not happen; it is no question any more */
     return bpf_redirect(skb->ifindex, 0);
 }
 

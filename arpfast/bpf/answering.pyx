@@ -25,9 +25,6 @@ from arpfast.crossing import Asked, Asker
 cdef extern from "bpf/libbpf.h" nogil:
     int libbpf_num_possible_cpus() noexcept
 
-cdef extern from "bpf/bpf.h" nogil:
-    int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags) noexcept
-
 cdef extern from "attach.h" nogil:
     enum:
         SEATS_MAX
@@ -114,7 +111,8 @@ cdef class Seats:
     cdef term_t *terms
     cdef recent_t *asked_last
     cdef recent_t *asked_by
-    cdef int identities, counts
+    cdef link_t *identities
+    cdef int counts
     cdef dict seated    # ifindex -> (Table, slot, Link, identity)
     cdef list free      # identities, in the order in which they came free
 
@@ -122,12 +120,14 @@ cdef class Seats:
         self.programs = programs
         self.seated = {}
         self.free = list(range(LINKS_KEPT))
-        self.identities, self.counts = programs.answer_map("identities"), programs.answer_map("tallies")
+        self.counts = programs.answer_map("tallies")
+        self.identities = <link_t *>map_memory(programs.answer_map("identities"), LINKS_KEPT * sizeof(link_t))
         self.seats = <uint64_t *>map_memory(programs.answer_map("seats"), SEATS_MAX * sizeof(uint64_t))
         self.terms = <term_t *>map_memory(programs.answer_map("terms"), sizeof(term_t))
         self.asked_last = <recent_t *>map_memory(programs.answer_map("asked"), ASKED_SIZE * sizeof(recent_t))
         self.asked_by = <recent_t *>map_memory(programs.answer_map("asked_by"), ASKERS_SIZE * sizeof(recent_t))
-        if self.seats is NULL or self.terms is NULL or self.asked_last is NULL or self.asked_by is NULL:
+        if (self.identities is NULL or self.seats is NULL or self.terms is NULL or self.asked_last is NULL
+                or self.asked_by is NULL):
             self.close()
             raise MemoryError("no memory for the seats of the kernel's answer")
 
@@ -136,6 +136,8 @@ cdef class Seats:
 
     cpdef close(self):
         """Let go of the maps; what they say stays with the programs that are still attached."""
+        if self.identities is not NULL:
+            munmap(self.identities, LINKS_KEPT * sizeof(link_t))
         if self.seats is not NULL:
             munmap(self.seats, SEATS_MAX * sizeof(uint64_t))
         if self.terms is not NULL:
@@ -144,7 +146,8 @@ cdef class Seats:
             munmap(self.asked_last, ASKED_SIZE * sizeof(recent_t))
         if self.asked_by is not NULL:
             munmap(self.asked_by, ASKERS_SIZE * sizeof(recent_t))
-        self.seats, self.terms, self.asked_last, self.asked_by = NULL, NULL, NULL, NULL
+        self.identities, self.seats, self.terms = NULL, NULL, NULL
+        self.asked_last, self.asked_by = NULL, NULL
 
     @property
     def term(self):
@@ -153,7 +156,6 @@ cdef class Seats:
 
     def sit(self, uint32_t ifindex, Link link not None, Table table not None):
         """Answer on the interface as `link` for `table`, from now on. Raises OSError, and then nothing has changed."""
-        cdef link_t identity
         cdef uint32_t at = ifindex % SEATS_MAX, key
         before = self.seated.get(ifindex)
         for other in self.seated:
@@ -167,10 +169,8 @@ cdef class Seats:
                 if len(self.free) <= RESTING:
                     raise OSError(errno.ENOSPC, f"expected at most {LINKS_KEPT - RESTING} interfaces with a seat")
                 key = self.free[0]
-                identity = link.link
-                identity.members = NULL
-                if bpf_map_update_elem(self.identities, &key, &identity, 0):
-                    raise failure(-errno.EINVAL, f"write down who answers on interface {ifindex}")
+                self.identities[key] = link.link
+                self.identities[key].members = NULL
                 del self.free[0]
         except BaseException:
             self.programs.leave(table)

@@ -75,8 +75,8 @@ enum part {
 };
 
 static const char *const part_names[PARTS] = {
-    "filter_arp", "filter_nd", "guard", "answer_xdp", "answer_tc", "links",   "tables", "limits",
-    "members",    "counters",  "seats", "identities", "terms",     "tallies", "asked",  "asked_by"};
+    "filter_arp", "filter_nd", "guard",      "answer_xdp",      "answer_tc",  "links",   "tables",     ".bss.limits",
+    "members",    "counters",  ".bss.seats", ".bss.identities", ".bss.terms", "tallies", ".bss.asked", ".bss.asked_by"};
 
 _Static_assert(sizeof part_names / sizeof *part_names == PARTS && PART_ASKED_BY == 15, "each part has its name");
 

@@ -57,13 +57,6 @@ struct {
 } tables SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, struct limits);
-} limits SEC(".maps");
-
-struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, MEMBERS_MAX);
@@ -79,41 +72,23 @@ struct {
 } askers SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, __u64);
-} all_askers SEC(".maps");
-
-struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, COUNTERS);
     __type(key, __u32);
     __type(value, __u64);
 } counters SEC(".maps");
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, SEATS_MAX);
-    __type(key, __u32); /* ifindex modulo SEATS_MAX */
-    __type(value, __u64);
-} seats SEC(".maps");
+/* What user space reads and writes in place, and the programs by direct access: a map of one value each, which costs
+ * neither a call nor a key. */
+#define SHARED(name) SEC(".bss." #name)
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, LINKS_KEPT);
-    __type(key, __u32);
-    __type(value, struct link);
-} identities SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, struct term);
-} terms SEC(".maps");
+struct limits limits SHARED(limits);
+__u64 all_askers SHARED(all_askers);
+__u64 seats[SEATS_MAX] SHARED(seats); /* by ifindex modulo SEATS_MAX */
+struct link identities[LINKS_KEPT] SHARED(identities);
+struct term terms SHARED(terms);
+struct recent asked[ASKED_SIZE] SHARED(asked);        /* by asked_index() */
+struct recent asked_by[ASKERS_SIZE] SHARED(asked_by); /* by askers_index() */
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -121,22 +96,6 @@ struct {
     __type(key, __u32); /* tally_key() */
     __type(value, __u64);
 } tallies SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, ASKED_SIZE);
-    __type(key, __u32); /* asked_index() */
-    __type(value, struct recent);
-} asked SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, ASKERS_SIZE);
-    __type(key, __u32); /* askers_index() */
-    __type(value, struct recent);
-} asked_by SEC(".maps");
 
 #include "words.h"
 
@@ -217,10 +176,8 @@ static __always_inline enum admission admit(__u64 asker, enum concern concern, c
         return ASKER_LIMITED;
     if (concern == CONCERN_ASKED && set->all.cost_ns) {
         struct bucket share = set->all;
-        __u32 zero = 0;
-        __u64 *everyone = bpf_map_lookup_elem(&all_askers, &zero);
         if (!full && share.window_ns / 2 >= share.cost_ns) share.window_ns /= 2;
-        if (everyone && !spend(everyone, share, now)) return ALL_LIMITED;
+        if (!spend(&all_askers, share, now)) return ALL_LIMITED;
     }
     if (full) return ADMITTED;
     __u64 first = now + (concern == CONCERN_TOLD ? told_bucket.cost_ns : set->asker.cost_ns);
@@ -228,22 +185,16 @@ static __always_inline enum admission admit(__u64 asker, enum concern concern, c
     return ADMITTED;
 }
 
-static __always_inline const struct limits *limits_now(void) {
-    __u32 zero = 0;
-    return bpf_map_lookup_elem(&limits, &zero);
-}
-
 /* NULL where there is no table. */
-static __always_inline const struct table *table_of(const struct place *place) {
+static __always_inline const struct table *table_of(const struct place *place, struct search *search) {
     __u32 slot = place->slot;
-    return bpf_map_lookup_elem(&tables, &slot) ? table_in(slot) : NULL;
+    return bpf_map_lookup_elem(&tables, &slot) ? table_in(search, slot) : NULL;
 }
 
 /* The interface's seat; 0 if the kernel does not answer there. */
 static __always_inline __u64 seat_of(__u32 ifindex) {
-    __u32 key = ifindex % SEATS_MAX;
-    __u64 *seat = bpf_map_lookup_elem(&seats, &key);
-    return seat && *seat >> 32 == ifindex ? *seat : 0;
+    __u64 seat = *(volatile __u64 *)&seats[ifindex % SEATS_MAX]; /* once: it may be exchanged meanwhile */
+    return seat >> 32 == ifindex ? seat : 0;
 }
 
 /* Whether a claim to the address is ours to contest: whoever lives in a proxied prefix may say so. */
@@ -278,8 +229,8 @@ static __always_inline int stray(const struct __sk_buff *skb) {
 
 static __always_inline int judge(const struct place *place, const struct head *head, enum concern concern) {
     if (concern == CONCERN_NONE) return refuse(FILTER_FOREIGN);
-    const struct limits *set = limits_now();
-    if (set && (set->asker.cost_ns || set->all.cost_ns) &&
+    const struct limits *set = &limits;
+    if ((set->asker.cost_ns || set->all.cost_ns) &&
         admit(mac_number(head->ethernet.source), concern, set, place->guarded) != ADMITTED)
         return refuse(FILTER_LIMITED);
     return pass();
@@ -288,13 +239,14 @@ static __always_inline int judge(const struct place *place, const struct head *h
 SEC("socket")
 int filter_arp(struct __sk_buff *skb) {
     struct head head;
+    struct search search = {};
     __u32 ifindex = skb->ifindex;
     if (stray(skb)) return refuse(FILTER_STRAY);
     if (bpf_skb_load_bytes(skb, 0, &head, ARP_LENGTH) || head.ethernet.type != net16(TYPE_ARP) ||
         (head.arp.op != net16(ARP_REQUEST) && head.arp.op != net16(ARP_REPLY)))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    const struct table *table = place ? table_of(place) : NULL;
+    const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return pass();
     return judge(place, &head, arp_concern(table, &head));
 }
@@ -302,13 +254,14 @@ int filter_arp(struct __sk_buff *skb) {
 SEC("socket")
 int filter_nd(struct __sk_buff *skb) {
     struct head head;
+    struct search search = {};
     __u32 ifindex = skb->ifindex;
     if (stray(skb)) return refuse(FILTER_STRAY);
     if (bpf_skb_load_bytes(skb, 0, &head, ND_LENGTH) || head.ethernet.type != net16(TYPE_IPV6) ||
         head.ipv6.next_header != IPPROTO_ICMP6 || (head.nd.type != ND_SOLICIT && head.nd.type != ND_ADVERTISE))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    const struct table *table = place ? table_of(place) : NULL;
+    const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return pass();
     return judge(place, &head, nd_concern(table, &head));
 }
@@ -319,6 +272,7 @@ enum { GO_ON = TC_ACT_UNSPEC };
 SEC("tc")
 int guard(struct __sk_buff *skb) {
     struct head head;
+    struct search search = {};
     __u32 ifindex = skb->ifindex;
     __u8 next_header;
     int arp = skb->protocol == bpf_htons(ETH_P_ARP);
@@ -327,10 +281,10 @@ int guard(struct __sk_buff *skb) {
                  bpf_skb_load_bytes(skb, sizeof head.ethernet + 6, &next_header, 1) || next_header != IPPROTO_ICMP6))
         return GO_ON;
     if (stray(skb) || seat_of(ifindex)) return GO_ON; /* who answers in the kernel counts there */
-    const struct limits *set = limits_now();
-    if (!set || !set->asker.cost_ns) return GO_ON;
+    const struct limits *set = &limits;
+    if (!set->asker.cost_ns) return GO_ON;
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    const struct table *table = place ? table_of(place) : NULL;
+    const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return GO_ON;
     if (arp) {
         if (bpf_skb_load_bytes(skb, 0, &head, ARP_LENGTH) || head.arp.op != net16(ARP_REQUEST) ||

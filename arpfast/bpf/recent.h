@@ -22,12 +22,18 @@ static inline uint64_t recent_sum(const struct recent *recent) {
 }
 
 /* Writes unless the entry says the same already, and lately. */
-static inline void recent_note(struct recent *entry, const struct recent *now) {
-    if (entry->mac == now->mac && entry->high == now->high && entry->low == now->low &&
-        entry->ifindex == now->ifindex && now->monotonic_ns - entry->monotonic_ns < RECENT_FRESH_NS)
+static inline void recent_note(struct recent *entry, uint64_t monotonic_ns, uint64_t mac, uint64_t high, uint64_t low,
+                               uint64_t ifindex) {
+    if (((entry->mac ^ mac) | (entry->high ^ high) | (entry->low ^ low) | (entry->ifindex ^ ifindex)) == 0 &&
+        monotonic_ns - entry->monotonic_ns < RECENT_FRESH_NS)
         return;
-    *entry = *now;
-    entry->sum = recent_sum(now);
+    struct recent now = {monotonic_ns, mac, high, low, ifindex, 0};
+    entry->monotonic_ns = monotonic_ns;
+    entry->mac = mac;
+    entry->high = high;
+    entry->low = low;
+    entry->ifindex = ifindex;
+    entry->sum = recent_sum(&now);
 }
 
 static inline uint8_t recent_version(const struct recent *recent) {
