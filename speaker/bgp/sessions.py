@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from speaker.bgp.wish import Session, State
 
 _STATES: tuple[State, ...] = ("idle", "idle", "connect", "active", "opensent", "openconfirm", "established")
+BFD_DOWN = "BFD has heard nothing more"
+"""The daemon itself gives no reason then."""
 _NEW_CONNECTION = ("new-connection", "unknown", "dying", "")
 
 
@@ -50,13 +52,16 @@ def follow(before: Session, peer: messages.Peer, why: str, now_s: float) -> Sess
         since_s = (up_s or now_s) if not was_up or lost else before.since_unix_s
     else:
         since_s = now_s if was_up else before.since_unix_s
+    bfd = _bfd(peer)
+    if lost and not why and (before.bfd, bfd) == ("up", "down"):
+        why = BFD_DOWN
     return msgspec.structs.replace(
         before,
         state=now,
         since_unix_s=since_s,
         why="" if is_up else why or before.why,
         flaps=before.flaps + lost,
-        bfd=_bfd(peer),
+        bfd=bfd,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from speaker.bgp import messages
-from speaker.bgp.sessions import follow, lose, reason, state, without
+from speaker.bgp.sessions import BFD_DOWN, follow, lose, reason, state, without
 from speaker.bgp.wish import Session
 
 IDLE, ACTIVE, UP = 1, 3, 6
@@ -57,6 +57,19 @@ def test_bfd_is_shown_where_it_is_asked_for() -> None:
         assert follow(nobody, peer, "", 1.0).bfd == shown
     assert follow(nobody, said(UP, bfd=messages.BfdPeerConfig()), "", 1.0).bfd == "none"
     assert lose([Session(peer="tor", address="", bfd="up")], "")[0].bfd == "down"
+
+
+def test_that_bfd_has_ended_a_session_is_said_for_the_daemon_does_not() -> None:
+    def heard(number: int, bfd: int) -> messages.Peer:
+        state = messages.PeerState(session_state=number, bfd_state=messages.BfdPeerState(bfd))
+        return messages.Peer(state=state, bfd=messages.BfdPeerConfig(enabled=True))
+
+    up = follow(Session(peer="tor", address=""), heard(UP, messages.BFD_UP), "", 1.0)
+    down = follow(up, heard(IDLE, 2), "", 2.0)
+    assert (down.why, down.flaps) == (BFD_DOWN, 1)
+    assert follow(down, heard(ACTIVE, 2), "", 3.0).why == BFD_DOWN
+    assert follow(up, heard(IDLE, 2), "notification received cease", 2.0).why == "notification received cease"
+    assert follow(up, heard(IDLE, messages.BFD_UP), "", 2.0).why == ""
 
 
 @pytest.mark.parametrize(
