@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from cluster.client import ApiError
-from cluster.resources import Metadata, Object
-from speaker.report import BGP, L2, Form, Report, on_interfaces, own_pod, to_peers
+from cluster.resources import Key, Metadata, Object
+from cluster.watching import Changed
+from speaker.report import BGP, L2, Form, Report, _About, on_interfaces, own_pod, to_peers
 from tests.speaker.cluster_of import key
 
 if TYPE_CHECKING:
@@ -154,6 +155,46 @@ def test_what_somebody_else_has_written_or_made_is_put_right() -> None:
         store.objects["more"]["metadata"]["name"] = "more"
         await report._write(key(), on_interfaces([]))
         assert store.told() == [("a", WEB)]
+
+    run(act)
+
+
+def test_what_is_followed_is_not_asked_for() -> None:
+    async def act(report: Report, store: Store) -> None:
+        report._watching.complete = True
+        for wish in (on_interfaces(["eth0"]), on_interfaces(["eth0"]), on_interfaces([]), None):
+            await report._write(key(), wish)
+        assert store.asked == ["create", "patch", "patch", "delete"]
+        assert store.told() == []
+
+    run(act)
+
+
+def test_what_others_have_left_is_removed_as_soon_as_it_is_seen() -> None:
+    async def act(report: Report, store: Store) -> None:
+        report._watching.complete = True
+        about = _About(key(), "b", 1)
+        report._seen([Changed(Key("metallb-system", "l2-b"), None, about)])
+        store.objects["l2-b"] = {"metadata": {"name": "l2-b", "labels": {"metallb.io/node": "b"}}}
+        await report._write(key(), on_interfaces([]))
+        assert store.told() == [("a", WEB)]
+        report.announce(key(), on_interfaces([]))
+        assert report._so(key()), "expected nothing else to be there"
+        report._seen([Changed(Key("metallb-system", "l2-c"), None, about)])
+        assert not report._so(key())
+
+    run(act)
+
+
+def test_what_is_gone_when_it_is_to_be_changed_is_made_again() -> None:
+    async def act(report: Report, store: Store) -> None:
+        report._watching.complete = True
+        await report._write(key(), on_interfaces([]))
+        store.objects.clear()
+        with pytest.raises(ApiError):
+            await report._write(key(), on_interfaces(["eth0"]))
+        await report._write(key(), on_interfaces(["eth0"]))
+        assert store.told() == [("a", {**WEB, "interfaces": [{"name": "eth0"}]})]
 
     run(act)
 
