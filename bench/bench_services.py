@@ -32,7 +32,9 @@ def test_services(ledger: Ledger, rounds: Rounds) -> None:
             town.make_pool()
             town.warm()
             if who == BARE:
-                took_s = town.write(count, "service", "status").seconds
+                written = town.write(count, "service", "status")
+                took_s = written.seconds
+                ledger.add(f"{count:,} Services, requests made again", who, written.again, "")
             else:
                 took_s = _given(ledger, town, count)
                 _restarted(ledger, town, count)
@@ -59,8 +61,10 @@ def _given(ledger: Ledger, town: Town, count: int) -> float:
         writer = town.begin_writing(count, "service")
         town.wait_given(count)
         given_s = time.monotonic()
-        took_s = given_s - town.finish_writing(writer).began_s
+        written = town.finish_writing(writer)
+        took_s = given_s - written.began_s
         time.sleep(2)  # for Events and the pool's status, which follow
+    ledger.add(f"{count:,} Services, requests made again", OURS, written.again, "")
     for what in ("services/status", "events", "ipaddresspools/status"):
         verbs = ("PATCH", "POST", "PUT", "APPLY")
         many = sum(asked.get(f"{verb} {what}", 0) for verb in verbs)

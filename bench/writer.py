@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 16
 BUSY, ATTEMPTS = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}, 100
+AGAIN_S = 0.1
 NAMESPACE = "default"
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
@@ -84,9 +85,10 @@ class Writer:
         self._tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
         self._what = [one for one in what if one != "both"]
         self._both = "both" in what
+        self._again = 0
 
     async def write(self, first: int, count: int) -> dict[str, float]:
-        """Write all; when that began, and how long it took."""
+        """Write all; when that began, how long it took, and how many requests had to be made again."""
         connector = aiohttp.TCPConnector(limit=CLIENTS, ssl=self._tls)
         numbers = iter(range(first, first + count))
         async with aiohttp.ClientSession(self._server, connector=connector, headers=self._headers) as session:
@@ -94,7 +96,7 @@ class Writer:
             async with asyncio.TaskGroup() as group:
                 for _ in range(CLIENTS):
                     group.create_task(self._client(session, numbers))
-            return {"began_s": began_s, "seconds": time.monotonic() - began_s}
+            return {"began_s": began_s, "seconds": time.monotonic() - began_s, "again": self._again}
 
     async def _client(self, session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
         for number in numbers:
@@ -108,20 +110,27 @@ class Writer:
                         path = f"{SERVICES}/{name(number)}/status"
                         await self._ask(session, "PATCH", path, status(number), MERGE_PATCH)
 
-    @staticmethod
     async def _ask(
-        session: aiohttp.ClientSession, method: str, path: str, body: object, kind: str = "application/json"
+        self, session: aiohttp.ClientSession, method: str, path: str, body: object, kind: str = "application/json"
     ) -> None:
         data = json.dumps(body).encode()
+        why = ""
         for attempt in range(ATTEMPTS):
-            async with session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
-                told = await response.read()
+            if attempt:
+                self._again += 1
+                await asyncio.sleep(AGAIN_S)
+            try:
+                async with session.request(method, path, data=data, headers={"Content-Type": kind}) as response:
+                    told = await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:  # who is busy cuts off, too
+                why = repr(error)
+                continue
             if response.status < HTTPStatus.BAD_REQUEST or (attempt and response.status == HTTPStatus.CONFLICT):
                 return  # or it had been done, though the server was late to say so
+            why = f"{response.status} {told.decode(errors='replace')}"
             if response.status not in BUSY:
                 break
-            await asyncio.sleep(0.1)
-        raise RuntimeError(f"{method} {path}: {response.status} {told.decode(errors='replace')}")
+        raise RuntimeError(f"{method} {path}: {why}")
 
 
 if __name__ == "__main__":
