@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from lab import wait_until
 from lab.api import ApiError
 from lab.manifests import NAMESPACE, render
 from speaker.bgp.supervising import FLAGS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lab.api import Api, Json
     from lab.control_plane import ControlPlane
 
+DEADLINE_S = 30.0
 APP, OTHER = {"matchLabels": {"app": "web"}}, {"matchLabels": {"app": "shop"}}
 IN, EXISTS = {"key": "a", "operator": "In"}, {"key": "a", "operator": "Exists"}
 POOL, L2, BGP, BFD = "IPAddressPool", "L2Advertisement", "BGPAdvertisement", "BFDProfile"
@@ -311,7 +313,8 @@ def test_an_overlay_has_a_daemon_beside_the_speaker_that_may_do_nothing_else(ins
     for thing in things:
         if thing["metadata"]["name"] == "speaker-bgp":
             installed.api.apply(thing)
-    assert may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "bgp")
+    asked = (installed, "speaker", "watch", "", "secrets", NAMESPACE, "bgp")
+    wait_until(lambda: may(*asked), DEADLINE_S, what="the API server to heed the new binding")
     assert not may(installed, "speaker", "watch", "", "secrets", NAMESPACE, "memberlist")
     assert not may(installed, "speaker", "list", "", "secrets", NAMESPACE, "")
     with_both = render("bgp-and-kernel-filter")
@@ -384,7 +387,11 @@ def test_accounts_may(
     name: str,
     allowed: bool,
 ) -> None:
-    assert may(installed, account, verb, group, resource, namespace, name) is allowed
+    asked = (installed, account, verb, group, resource, namespace, name)
+    if allowed:  # the API server heeds a binding a little after it has taken it
+        wait_until(lambda: may(*asked), DEADLINE_S, what="the right to be there")
+    else:
+        assert not may(*asked)
 
 
 def may(installed: ControlPlane, account: str, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
