@@ -47,7 +47,16 @@ class Piece:
         """Run a command on a member, showing both it and what it says."""
         self.console.print(f"{host.name}$ arpfast {' '.join(command)}", style="dim")
         for line in self.members[host].run(*command).rstrip().splitlines():
-            self.console.print(f"  {line.rstrip()}", markup=False)
+            self.console.print(f"  {line.rstrip()}", markup=False, soft_wrap=True)
+
+    def wait_answering(self) -> Host:
+        """Who has the first address, once that host itself says so: it may just have stood aside for a moment."""
+
+        def found() -> list[Host]:
+            host = self.owner()
+            return [host] if self.members[host].ask("explain", self.ring.addresses[0])["ring"]["ours"] else []
+
+        return wait_until(found, DEADLINE_S, what="an owner that says so", every_ms=50)[0]
 
     def wait_shared(self) -> None:
         """Wait until every member has its share again."""
@@ -105,7 +114,9 @@ def play(console: Console) -> None:
                 piece.members[host].process.signal(signal.SIGTERM)
                 piece.members[host].process.wait(DEADLINE_S)
 
-            host = piece.owner()
+            piece.wait_shared()
+
+            host = piece.wait_answering()
             piece.show(host, "explain", ring.addresses[0])
             piece.show(host, "timeline", ring.addresses[0])
 
