@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lab import Mac
 
-ADDRESSES = pool(1000)
+ADDRESSES = pool(200)
 SECRET = "c2VjcmV0IG9mIHNpeHRlZW4"
 KEY = (SECRET.encode() + sha256(b"").digest())[:32]
 pytestmark = pytest.mark.timeout(600)  # the first one of these ever builds the Go program
