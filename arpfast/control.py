@@ -211,7 +211,8 @@ class Client:
     def ask(self, request: Request) -> Any:
         """The daemon's result. Raises Refused with its reasons, Unreachable if it went away or does not answer."""
         try:
-            self._socket.sendall(msgspec.json.encode(request) + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # who is turned away may not be heard, and is told why
+                self._socket.sendall(msgspec.json.encode(request) + b"\n")
             line = self._lines.readline(REPLY_MAX)
         except TimeoutError:
             raise Unreachable(f"the daemon on {self._path} does not answer") from None

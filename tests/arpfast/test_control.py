@@ -5,7 +5,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +94,29 @@ def test_nonsense_is_refused_and_hurts_nobody(tmp_path: Path, line: bytes) -> No
 
 def test_too_many_clients_are_told_so(tmp_path: Path) -> None:
     path = tmp_path / "c.sock"
-    with daemon(path):
-        clients = [Client(str(path)) for _ in range(control.CLIENTS_MAX)]
-        for client in clients:
+    with daemon(path), ExitStack() as stack:
+        for client in [stack.enter_context(Client(str(path))) for _ in range(control.CLIENTS_MAX)]:
             assert client.ask(Request("status"))
         with Client(str(path)) as one_more, pytest.raises(Refused, match="clients at once"):
             one_more.ask(Request("status"))
-        for client in clients:
-            client.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("said", "raised", "told"), [(b'{"errors":["no more"]}\n', Refused, "no more"), (b"", Unreachable, "went away")]
+)
+def test_who_is_hung_up_on_before_asking_still_reads_why(
+    tmp_path: Path, said: bytes, raised: type[Exception], told: str
+) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        with Client(str(path)) as client:
+            server, _ = listening.accept()
+            server.sendall(said)
+            server.close()
+            with pytest.raises(raised, match=told):
+                client.ask(Request("status"))
 
 
 def test_a_live_daemon_is_not_replaced(tmp_path: Path) -> None:
