@@ -239,13 +239,13 @@ static __always_inline int judge(const struct place *place, const struct head *h
 SEC("socket")
 int filter_arp(struct __sk_buff *skb) {
     struct head head;
-    struct search search = {};
     __u32 ifindex = skb->ifindex;
     if (stray(skb)) return refuse(FILTER_STRAY);
     if (bpf_skb_load_bytes(skb, 0, &head, ARP_LENGTH) || head.ethernet.type != net16(TYPE_ARP) ||
         (head.arp.op != net16(ARP_REQUEST) && head.arp.op != net16(ARP_REPLY)))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
+    struct search search = {};
     const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return pass();
     return judge(place, &head, arp_concern(table, &head));
@@ -254,13 +254,13 @@ int filter_arp(struct __sk_buff *skb) {
 SEC("socket")
 int filter_nd(struct __sk_buff *skb) {
     struct head head;
-    struct search search = {};
     __u32 ifindex = skb->ifindex;
     if (stray(skb)) return refuse(FILTER_STRAY);
     if (bpf_skb_load_bytes(skb, 0, &head, ND_LENGTH) || head.ethernet.type != net16(TYPE_IPV6) ||
         head.ipv6.next_header != IPPROTO_ICMP6 || (head.nd.type != ND_SOLICIT && head.nd.type != ND_ADVERTISE))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
+    struct search search = {};
     const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return pass();
     return judge(place, &head, nd_concern(table, &head));
@@ -272,7 +272,6 @@ enum { GO_ON = TC_ACT_UNSPEC };
 SEC("tc")
 int guard(struct __sk_buff *skb) {
     struct head head;
-    struct search search = {};
     __u32 ifindex = skb->ifindex;
     __u8 next_header;
     int arp = skb->protocol == bpf_htons(ETH_P_ARP);
@@ -284,6 +283,7 @@ int guard(struct __sk_buff *skb) {
     const struct limits *set = &limits;
     if (!set->asker.cost_ns) return GO_ON;
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
+    struct search search = {};
     const struct table *table = place ? table_of(place, &search) : NULL;
     if (!table) return GO_ON;
     if (arp) {

@@ -296,7 +296,7 @@ def test_an_overlay_adds_what_the_kernels_filter_needs(installed: ControlPlane) 
     (speaker,) = (thing for thing in render("kernel-filter") if thing["kind"] == "DaemonSet")
     made = installed.api.apply(speaker)
     capabilities = made["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]
-    assert capabilities == {"drop": ["ALL"], "add": ["NET_RAW", "BPF", "NET_ADMIN"]}
+    assert capabilities == {"drop": ["ALL"], "add": ["NET_RAW", "BPF", "NET_ADMIN", "PERFMON"]}
     installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
 
 
