@@ -41,7 +41,7 @@ static inline uint32_t nd_read_option(const struct nd_option *option, uint32_t l
 /* Reads `units` times eight bytes of options. VERDICT_COUNT if they are all valid. */
 static inline enum verdict nd_read_options(const uint8_t *frame, uint32_t units, struct nd_options *options) {
     uint8_t sender = frame[ND_AT] == ND_SOLICIT ? ND_OPTION_SOURCE : ND_OPTION_TARGET;
-    const struct nd_option *at = (const struct nd_option *)(frame + ND_OPTIONS_AT);
+    const struct nd_option *at = (const struct nd_option *)((const uint8_t *)ALIGNED(frame) + ND_OPTIONS_AT);
     uint32_t unit = 0;
 #ifdef __bpf__
     UNROLLED
@@ -81,7 +81,7 @@ static inline enum verdict nd_claim(enum kind kind, const struct link *link, con
 /* Writes the advertisement that a solicitation asks for (RFC 4861 §7.2.4), over it or elsewhere. */
 static inline uint32_t nd_reply(const struct link *link, const uint8_t *frame, uint8_t *reply,
                                 const uint8_t asker_mac[6], enum kind kind) {
-    const struct nd_frame *asked = (const struct nd_frame *)frame;
+    const struct nd_frame *asked = ALIGNED((const struct nd_frame *)frame);
     uint8_t mac[6], all_nodes[16];
     uint32_t flags = (link->router ? ND_ROUTER : 0) | (kind == KIND_OWN ? ND_OVERRIDE : 0);
     const uint8_t *target = asked->nd.target, *destination = asked->ipv6.source;
@@ -105,7 +105,7 @@ static inline int nd_is_own_nonce(const struct link *link, uint64_t nonce) {
 
 static inline enum verdict nd_solicited(const struct table *table, const struct link *link, const uint8_t *frame,
                                         const struct nd_options *options, struct outcome *outcome) {
-    const struct nd_frame *asked = (const struct nd_frame *)frame;
+    const struct nd_frame *asked = ALIGNED((const struct nd_frame *)frame);
     uint8_t *mac = outcome->mac;
     int detection = ip6_is_unspecified(asked->ipv6.source);
     /* RFC 4861 §4.3: to the target or its group. IP would not even have handed up what was sent to another host. */

@@ -36,9 +36,6 @@ struct {
     __type(value, struct sheet);
 } sheets SEC(".maps");
 
-/* A frame's compiler may take it for as well aligned as IP has it: two bytes before it lies a multiple of eight. */
-#define ALIGNED(frame) __builtin_assume_aligned(frame, 8, 6)
-
 static __always_inline int is_long(const __u8 *frame) {
     return net16(((const struct nd_frame *)frame)->ipv6.payload_length) > ND_UNITS * 8;
 }
