@@ -1,4 +1,7 @@
-"""Events (`events.k8s.io/v1`) on Services: what a person who runs `kubectl describe` should read.
+"""Events on Services and other objects: what a person who runs `kubectl describe` should read.
+
+They are of the core's `v1`, since that of `events.k8s.io` takes no `lastTimestamp`, by which `kubectl describe` puts
+them in order, and no `source`, by which it says who tells.
 
 What was said of an object last is not said again for ten minutes; an object about which much is said has 25 Events, and
 one more every five minutes, as with other controllers. They are told on the side: nothing waits for them, of a long
@@ -82,19 +85,24 @@ def event_body(event: Event, name: str, controller: str, instance: str) -> bytes
     """An Event as the API takes it; `name` is its own."""
     of = event.regarding.metadata
     note = event.note if len(event.note.encode()) <= NOTE_AT_MOST else _cut(event.note)
+    second = event.at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return msgspec.json.encode(
         {
             "apiVersion": kinds.EVENT.api_version,
             "kind": kinds.EVENT.name,
             "metadata": {"name": name, "namespace": of.namespace or "default"},
             "eventTime": event.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reportingController": controller,
+            "firstTimestamp": second,
+            "lastTimestamp": second,
+            "count": 1,
+            "source": {"component": controller},
+            "reportingComponent": controller,
             "reportingInstance": instance,
             "action": event.reason,
             "reason": event.reason,
-            "note": note,
+            "message": note,
             "type": event.type,
-            "regarding": {
+            "involvedObject": {
                 "apiVersion": event.kind.api_version,
                 "kind": event.kind.name,
                 "namespace": of.namespace,

@@ -61,17 +61,21 @@ class TestAdmission:
 class TestBody:
     def test_what_the_api_takes(self) -> None:
         assert body() == {
-            "apiVersion": "events.k8s.io/v1",
+            "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": "web.1", "namespace": "shop"},
             "eventTime": "2026-01-02T03:04:05.678901Z",
-            "reportingController": "metallb-speaker",
+            "firstTimestamp": "2026-01-02T03:04:05Z",
+            "lastTimestamp": "2026-01-02T03:04:05Z",
+            "count": 1,
+            "source": {"component": "metallb-speaker"},
+            "reportingComponent": "metallb-speaker",
             "reportingInstance": "n1",
             "action": "nodeAssigned",
             "reason": "nodeAssigned",
-            "note": "announcing from node n1",
+            "message": "announcing from node n1",
             "type": "Normal",
-            "regarding": {
+            "involvedObject": {
                 "apiVersion": "v1",
                 "kind": "Service",
                 "namespace": "shop",
@@ -82,7 +86,7 @@ class TestBody:
         }
 
     def test_a_long_note_is_cut_between_characters(self) -> None:
-        note = str(body("é" * 2000)["note"])
+        note = str(body("é" * 2000)["message"])
         assert len(note.encode()) <= 1024
         assert note.rstrip("…") == "é" * (len(note) - 1)
 
@@ -96,10 +100,10 @@ class Refusing:
         self.logged: list[tuple[str, str]] = []
 
     async def request(self, _verb: str, _kind: object, _namespace: str, *, body: bytes) -> bytes:
-        note = msgspec.json.decode(body)["note"]
+        note = msgspec.json.decode(body)["message"]
         self.asked.release()
         if note in self.refused:
-            raise ApiError("create events.events.k8s.io shop", 403, "Forbidden", note)
+            raise ApiError("create events shop", 403, "Forbidden", note)
         return b""
 
     def debug(self, _event: str, *, error: str, **_: object) -> None:
@@ -123,4 +127,4 @@ class TestRefused:
 
         asyncio.run(say())
         assert [level for level, _ in server.logged] == ["warning", "debug", "warning"]
-        assert server.logged[0][1].startswith("create events.events.k8s.io shop: 403 Forbidden")
+        assert server.logged[0][1].startswith("create events shop: 403 Forbidden")

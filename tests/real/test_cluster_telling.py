@@ -200,6 +200,7 @@ class TestEvents:
             ("Normal", "IPAllocated"),
             ("Warning", "not enough clusterips"),
         ]
+        assert all(each["lastTimestamp"] and each["source"]["component"] == "metallb-controller" for each in regarding)
         assert events.withheld == 2
 
 

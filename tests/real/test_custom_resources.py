@@ -341,7 +341,7 @@ def test_pods_are_what_the_manifests_say(installed: ControlPlane) -> None:
 MAY = [
     ("controller", "patch", "", "services/status", "shop", "", True),
     ("controller", "patch", "", "services", "shop", "", False),
-    ("controller", "create", "events.k8s.io", "events", "shop", "", True),
+    ("controller", "create", "", "events", "shop", "", True),
     ("controller", "get", "", "secrets", NAMESPACE, "memberlist", True),
     ("controller", "get", "", "secrets", NAMESPACE, "other", False),
     ("controller", "list", "", "secrets", NAMESPACE, "", False),
