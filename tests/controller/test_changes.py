@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.selectors import Selector
-from tests.controller.cluster import REQUIRE, Cluster, pool, reasons, service
+from tests.controller.cluster import PREFER, REQUIRE, Cluster, pool, reasons, service
 
 V4, V6 = pool("four", "192.0.2.0/31"), pool("six", "2001:db8::/127")
 DUAL = pool("two", "198.51.100.0/31", "2001:db8:1::/127")
@@ -108,6 +108,32 @@ def test_pools_that_did_not_change_are_nobodys_concern() -> None:
     grown = pool("four", "192.0.2.0/24")
     assert [key.name for key in cluster.set_pools(grown, DUAL)] == ["four"]
     assert cluster.set_pools(grown, DUAL) == []
+
+
+def test_who_loses_one_family_with_its_pool_finds_both_in_another() -> None:
+    cluster = Cluster(pool("a", "192.0.2.0/31", "2001:db8::/127"))
+    cluster.apply(service(families=BOTH, policy=PREFER))
+    cluster.set_pools(pool("a", "192.0.2.0/31", "2001:db8::/127"), DUAL)
+    assert cluster.addresses() == ("192.0.2.0", "2001:db8::")
+    cluster.set_pools(pool("a", "2001:db8::/127"), DUAL)
+    assert cluster.addresses() == ("198.51.100.0", "2001:db8:1::")
+
+
+def test_who_may_share_changes_with_whom_it_is_served_by() -> None:
+    """One address and two Services: who no longer suits the other waits until it does again, or the other does."""
+    cluster = Cluster(pool("a", "192.0.2.0/32"))
+    one, other = ({"share": "key", "ports": [("TCP", port)]} for port in (80, 81))
+    both, first, second = {"one": ("192.0.2.0",), "other": ("192.0.2.0",)}, {"other": ()}, {"one": ()}
+    for name, asked, local, expected in (
+        ("one", one, None, {"one": ("192.0.2.0",)}),
+        ("other", other, None, both),
+        ("other", other, {"app": "web"}, both | first),
+        ("one", one, {"app": "web"}, both),
+        ("one", one, {"app": "dns"}, both | second),
+        ("other", other, {"app": "dns"}, both),
+    ):
+        cluster.apply(service(name, **asked, local=local))  # type: ignore[arg-type]
+        assert cluster.all() == expected
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------
