@@ -12,6 +12,7 @@ import pytest
 
 from bench import figure as figures
 from bench.ledger import RESULTS, Ledger, table
+from bench.machine import room_for_neighbours
 from bench.picture import draw
 from lab import obstacle
 
@@ -48,11 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _possible() -> None:
+def _possible() -> Iterator[None]:
     if reason := obstacle():
         pytest.exit(f"bench: {reason}", 1)
     if not {0, 1} <= os.sched_getaffinity(0):
         pytest.exit("bench: needs two cores, 0 and 1", 1)
+    with room_for_neighbours():
+        yield
 
 
 @pytest.fixture
