@@ -11,7 +11,7 @@ TRIALS ?= 30
 ONLY ?=
 RESUME ?=
 
-.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure fuzz bench bench-check lint format clean
+.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure test-fuzz fuzz bench bench-check lint format clean
 build: .venv/.built
 
 define right_python
@@ -62,11 +62,16 @@ demo-kubernetes: .venv/.packages-lab .venv/.built programs
 demo-bgp: .venv/.packages-lab .venv/.built programs
 	@$(PY) -m lab.demo_bgp
 
-test: .venv/.packages-lab .venv/.built programs lint
-	@$(PY) -P -m pytest
+# What needs one core and no quiet goes side by side; what listens to a network has the machine for itself.
+test: .venv/.packages-lab .venv/.built programs
+	@$(MAKE) --no-print-directory -j2 lint test-pure test-fuzz
+	@$(PY) -P -m pytest tests/real
 
 test-pure: .venv/.built
 	@$(PY) -P -m pytest --ignore=tests/real --ignore=tests/fuzz
+
+test-fuzz: .venv/.packages-lab .venv/.built
+	@$(PY) -P -m pytest -q -p no:cacheprovider tests/fuzz
 
 fuzz: .venv/.packages-lab
 	@tests/fuzz/run $(SECONDS)
