@@ -325,7 +325,7 @@ def test_an_overlay_has_a_daemon_beside_the_speaker_that_may_do_nothing_else(ins
         "spec"
     ]
     assert made["initContainers"] == [daemon]
-    assert made["containers"][0]["securityContext"]["capabilities"]["add"] == ["NET_RAW", "BPF", "NET_ADMIN"]
+    assert made["containers"][0]["securityContext"]["capabilities"]["add"] == ["NET_RAW", "BPF", "NET_ADMIN", "PERFMON"]
     installed.api.apply(next(thing for thing in render() if thing["kind"] == "DaemonSet"))
 
 
