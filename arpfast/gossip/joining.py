@@ -36,6 +36,8 @@ class Missing(msgspec.Struct, frozen=True):
 
     target: str
     why: str
+    refused: bool = False
+    """Somebody is there, and we do not understand each other: another secret, another ring, another protocol."""
 
 
 class Joiner:
@@ -48,7 +50,7 @@ class Joiner:
         self._family = family_of(bound[0])
         self._bound_to_any = ip_address(bound[0]).is_unspecified
         self._tasks: dict[Target, asyncio.Task[None]] = {}
-        self._missing: dict[Target, str] = {}
+        self._missing: dict[Target, Missing] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     def want(self, join: Iterable[str]) -> None:
@@ -63,7 +65,7 @@ class Joiner:
 
     def missing(self) -> tuple[Missing, ...]:
         """Which targets are not there, as far as is known."""
-        return tuple(Missing(str(target), why) for target, why in sorted(self._missing.items()))
+        return tuple(missing for _, missing in sorted(self._missing.items()))
 
     async def close(self) -> None:
         """Join no more."""
@@ -88,7 +90,7 @@ class Joiner:
                         await self._join(endpoints)
             except (OSError, TimeoutError, WireError) as error:
                 self._protocol.counts.joins_failed += 1
-                self._missing[target] = _told(error)
+                self._missing[target] = Missing(str(target), _told(error), isinstance(error, WireError))
                 most_s = self._timing.rejoin_max_s
             else:
                 self._missing.pop(target, None)

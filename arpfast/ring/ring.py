@@ -348,10 +348,8 @@ class Ring:
         asks also those whom it believes dead.
         """
         await self._looked.wait()
-        merges, names = (
-            self._merges,
-            [name for name, witness in self.ownership.roster.witnesses.items() if witness.ours],
-        )
+        merges = self._merges
+        names = [name for name, witness in self.ownership.roster.witnesses.items() if witness.ours]
         begun_s = asked_s = time.monotonic()
         within_s = SETTLE_AGAIN_S if names else SETTLE_S
         for name in names:
@@ -367,6 +365,9 @@ class Ring:
                 for name in names:
                     node.exchange(name)
             await asyncio.sleep(LOOK_S)
+        else:
+            if refused := [f"{missing.target}: {missing.why}" for missing in self.unheard() if missing.refused]:
+                self._note("not everybody could be heard", why="; ".join(refused))
         if not self.ownership.me.carrier:
             return
         self.ownership.settle(time.monotonic())

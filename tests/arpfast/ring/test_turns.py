@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -12,6 +13,7 @@ from arpfast.crossing import Fact, FactKind
 from arpfast.gossip.joining import Missing
 from arpfast.gossip.members import Member
 from arpfast.gossip.members import State as Belief
+from arpfast.interfaces import Interface
 from arpfast.ring.ring import BROADCAST_AT_MOST, STANDING, Ring
 from arpfast.ring.roster import Gossip as State
 from arpfast.ring.settings import RingSettings
@@ -51,7 +53,7 @@ class Gossip:
         return (Member("b", "192.0.2.2", 7946, b"", Belief.DEAD, 1),)
 
     def missing(self) -> tuple[Missing, ...]:
-        return tuple(Missing(f"192.0.2.{last}:7946", "expected a sealed stream") for last in (2, 3))
+        return tuple(Missing(f"192.0.2.{last}:7946", "expected a sealed stream", refused=True) for last in (2, 3))
 
 
 class Wire:
@@ -65,6 +67,12 @@ class Wire:
 
     def profile(self, profile: str) -> None:
         self.profiles.append(profile)
+
+    def interfaces(self, _used: object) -> None:
+        """Where it listens."""
+
+    def resume(self) -> None:
+        """The ring has settled."""
 
 
 def in_a_loop(act: Callable[[Ring, Gossip, Wire], Any]) -> Any:
@@ -141,8 +149,42 @@ def test_configured_members_that_were_never_heard_are_told_with_the_reason() -> 
 
     def look(ring: Ring, _gossip: Gossip, _wire: Wire) -> None:
         ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
-        assert ring.unheard() == (Missing("192.0.2.3:7946", "expected a sealed stream"),)
+        assert ring.unheard() == (Missing("192.0.2.3:7946", "expected a sealed stream", refused=True),)
         ring.node = None
         assert ring.unheard() == ()
 
     in_a_loop(look)
+
+
+def test_who_is_refused_by_a_configured_member_warns_when_it_settles() -> None:
+    """Who is merely not there yet is no news: somebody has to be the first."""
+
+    async def run() -> None:
+        told: list[Event] = []
+        settled = asyncio.Event()
+
+        def hear(event: Event) -> None:
+            told.append(event)
+            if event.event == "settled":
+                settled.set()
+
+        ring = Ring(
+            "a",
+            SETTINGS,
+            answer=lambda *_: None,
+            announce=lambda _: None,
+            watching=cast("Watching", Wire()),
+            report=hear,
+        )
+        ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
+        ring.interfaces([Interface(2, "eth0", MAC, up=True, carrier=True)])
+        running = asyncio.create_task(ring.run(cast("Node", Gossip())))
+        async with asyncio.timeout(20):
+            await settled.wait()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        warned = [event.why for event in told if event.event == "not everybody could be heard"]
+        assert warned == ["192.0.2.3:7946: expected a sealed stream"]
+
+    asyncio.run(run())
