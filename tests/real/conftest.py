@@ -6,6 +6,7 @@ import pytest
 
 from lab import Lab, manifests, obstacle
 from lab.control_plane import ControlPlane
+from tests.real.inside import Inside, Meddler
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,19 @@ def _installed(_control_plane: ControlPlane) -> None:
 def installed(_installed: None, control: ControlPlane) -> ControlPlane:
     """The same with everything in it that `deploy/kubernetes/base` has."""
     return control
+
+
+@pytest.fixture
+def inside(installed: ControlPlane) -> Iterator[Inside]:
+    """An event loop on the host of the control plane, for what the daemons are made of."""
+    made = Inside(installed.host)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def meddler(inside: Inside, installed: ControlPlane) -> Iterator[Meddler]:
+    """Between that and the API server."""
+    made = Meddler(inside, installed)
+    yield made
+    made.close()

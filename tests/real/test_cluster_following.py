@@ -13,7 +13,6 @@ from cluster.following import BGP, SPEAKER, Following
 from cluster.resources import Key
 from lab import wait_until
 from tests.cluster.test_errands import Quiet
-from tests.real.inside import Inside, Meddler
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cluster.world import Change, World
     from lab.api import Json
     from lab.control_plane import ControlPlane
+    from tests.real.inside import Inside, Meddler
 
 METALLB = "metallb-system"
 WEB = Key("default", "web")
@@ -69,20 +69,6 @@ class Follower:
         if self.running is not None:
             self._inside.end(self.running)
         self._inside.do(self.client.close())
-
-
-@pytest.fixture
-def inside(installed: ControlPlane) -> Iterator[Inside]:
-    made = Inside(installed.host)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def meddler(inside: Inside, installed: ControlPlane) -> Iterator[Meddler]:
-    made = Meddler(inside, installed)
-    yield made
-    made.close()
 
 
 @pytest.fixture

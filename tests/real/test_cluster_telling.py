@@ -17,7 +17,6 @@ from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses
 from lab import wait_until
 from lab.api import ApiError
 from tests.cluster.test_errands import Quiet
-from tests.real.inside import Inside, Meddler
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from lab.api import Api, Json
     from lab.control_plane import ControlPlane
+    from tests.real.inside import Inside, Meddler
 
 METALLB = "metallb-system"
 LEASE = Key(METALLB, "controller")
@@ -56,22 +56,8 @@ class Teller:
 
 
 @pytest.fixture
-def inside(installed: ControlPlane) -> Iterator[Inside]:
-    made = Inside(installed.host)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def controller(inside: Inside, installed: ControlPlane) -> Iterator[Teller]:
     made = Teller(inside, installed.account_kubeconfig(METALLB, "controller"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def meddler(inside: Inside, installed: ControlPlane) -> Iterator[Meddler]:
-    made = Meddler(inside, installed)
     yield made
     made.close()
 
