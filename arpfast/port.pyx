@@ -45,7 +45,8 @@ cdef class Port:
         self.name = name
 
     def __dealloc__(self):
-        port_free(self.port)
+        with nogil:  # closing a packet socket waits until no processor is in it: tens of milliseconds
+            port_free(self.port)
 
     cdef int open(self, uint32_t frames, object filter_) except -1:
         cdef int[2] programs

@@ -5,7 +5,8 @@
 
 The probes are those of RFC 5227 §2.1.1 and RFC 4862 §5.4, at the pace of `arpfast.probing`'s `quick`. They have a
 responder of their own, which answers nothing and is there while something is probed, so that what is answered never
-waits for it. A host of ours, or another speaker that lets go of an address only now, is no other host.
+waits for it. Nor does the event loop: opening a packet socket and closing it takes the kernel tens of milliseconds, so
+a thread does that. A host of ours, or another speaker that lets go of an address only now, is no other host.
 
 What is free is looked at again after five minutes, what is not after one (RFC 5227 §2.1.1, RATE_LIMIT_INTERVAL), for as
 long as the controller asks about it.
@@ -158,9 +159,34 @@ class Scout:
         links = {interface: spans for interface, spans in links.items() if spans}
         if not links:
             return
-        with Responder(rate_per_s=RATE_PER_S, ring_frames=RING_FRAMES) as responder:
+        responder = await asyncio.to_thread(self._open, links, self._members)
+        try:
+            probes = [Message(MessageKind.PROBE, link.index, span) for link, spans in links.items() for span in spans]
+            for _ in range(QUICK_NUM):
+                if responder.send(probes) < len(probes):
+                    raise OSError("more probes than could be queued")
+                await asyncio.sleep(QUICK_GAP_S + sum(spans.size for spans in links.values()) / RATE_PER_S)
+            await asyncio.sleep(VERDICT_S)
+            facts, lost = responder.facts(), responder.taken_lost()
+        finally:
+            await asyncio.to_thread(responder.close)
+        if lost:
+            raise OSError("more answers than could be taken in")
+        now_s, members = asyncio.get_running_loop().time(), self._members
+        taken = {Span(f.version, f.address, f.address): f.mac.hex(":") for f in facts if f.kind == FactKind.TAKEN}
+        taken = {address: mac for address, mac in taken.items() if mac not in members}  # who has told it only now
+        sought = Spans(chain.from_iterable(links.values()))
+        for each in due:
+            if not each.free and sought.find(each.address.version, each.address.first):
+                self._found[each.address] = Finding(now_s, taken.get(each.address, ""))
+                self.probed += 1
+
+    def _open(self, links: dict[Interface, Spans], members: frozenset[str]) -> Responder:
+        """What listens on these links for who has these addresses. Raises OSError."""
+        responder = Responder(rate_per_s=RATE_PER_S, ring_frames=RING_FRAMES)
+        try:
             ours = {interface.mac for interface in self._seat.used}
-            responder.set_members({bytes.fromhex(mac.replace(":", "")) for mac in self._members} - ours)
+            responder.set_members({bytes.fromhex(mac.replace(":", "")) for mac in members} - ours)
             for interface, spans in links.items():
                 responder.set_link(
                     interface.index,
@@ -173,23 +199,10 @@ class Scout:
                     table=Table(NOTHING, NOTHING, spans),
                 )
             responder.start()
-            probes = [Message(MessageKind.PROBE, link.index, span) for link, spans in links.items() for span in spans]
-            for _ in range(QUICK_NUM):
-                if responder.send(probes) < len(probes):
-                    raise OSError("more probes than could be queued")
-                await asyncio.sleep(QUICK_GAP_S + sum(spans.size for spans in links.values()) / RATE_PER_S)
-            await asyncio.sleep(VERDICT_S)
-            facts, lost = responder.facts(), responder.taken_lost()
-        if lost:
-            raise OSError("more answers than could be taken in")
-        now_s, members = asyncio.get_running_loop().time(), self._members
-        taken = {Span(f.version, f.address, f.address): f.mac.hex(":") for f in facts if f.kind == FactKind.TAKEN}
-        taken = {address: mac for address, mac in taken.items() if mac not in members}  # who has told it only now
-        sought = Spans(chain.from_iterable(links.values()))
-        for each in due:
-            if not each.free and sought.find(each.address.version, each.address.first):
-                self._found[each.address] = Finding(now_s, taken.get(each.address, ""))
-                self.probed += 1
+        except BaseException:
+            responder.close()
+            raise
+        return responder
 
     def _is_sought(self, errand: Errand, interface: Interface) -> bool:
         if errand.free or (errand.address.version == 6 and not interface.ipv6):
