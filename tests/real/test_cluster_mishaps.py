@@ -91,7 +91,7 @@ def test_one_that_cuts_refuses_and_forbids(cluster: Cluster, meddler: Meddler, i
     installed.api.patch("roles", "speaker", {"rules": some}, NAMESPACE)
     try:
         meddler.cut()
-        for told in ("watch servicel2statuses.metallb.io", "list servicel2statuses.metallb.io"):
+        for told in ("watch servicel2statuses.metallb.io", "create servicel2statuses.metallb.io"):
             address = change()
             wait_until(
                 lambda told=told: any(  # type: ignore[misc]
