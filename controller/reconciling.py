@@ -127,11 +127,7 @@ class Reconciling:
         self.loaded = True
 
     def written(self, service: Service) -> None:
-        """What was told to be written is, and this is the Service with it."""
-        key = service.key
-        since_s = self._without_since_s.get(key)
-        if service.status.load_balancer.ingress and since_s is not None:
-            self._took(self._clock() - since_s)
+        """What was told to be written is, and this is the Service with it; the watch may have told of it already."""
         self._heard(service)
 
     def stale(self, key: Key, service: Service | None) -> None:
@@ -195,8 +191,8 @@ class Reconciling:
             self._tell.say(service, note)
         if service.spec.type == "LoadBalancer" and not service.status.load_balancer.ingress:
             self._without_since_s.setdefault(key, now_s)
-        else:
-            self._without_since_s.pop(key, None)
+        elif (since_s := self._without_since_s.pop(key, None)) is not None and service.status.load_balancer.ingress:
+            self._took(now_s - since_s)
         if is_written(service, after):
             self._tell.withdraw(key)
         else:

@@ -121,6 +121,21 @@ def test_one_write_for_a_service() -> None:
     assert (api.writes, api.conflicts, api.said) == (1, 0, [("web", "IPAllocated")])
 
 
+def test_a_watch_may_be_faster_than_the_answer() -> None:
+    """How long a Service waited is counted once, whoever tells first that it need not any more."""
+    api = Api(A)
+    api.start()
+    api.store(service("web"))
+    api.tell(WEB)
+    api.now_s = 0.5
+    _, assignment = api.wishes[WEB]
+    api.store(written(api.services[WEB], assignment))
+    api.tell(WEB)
+    assert api.took == [0.5]
+    api.reconciling.written(api.services[WEB])
+    assert api.took == [0.5]
+
+
 def test_a_watch_that_lags_undoes_nothing() -> None:
     """It tells of a Service as it was before our write, after that."""
     api = Api(A)

@@ -62,10 +62,11 @@ def test_what_is_written(installed: ControlPlane, replica: Replica) -> None:
     assert {each["involvedObject"]["name"] for each in told} == {"web", "dual"}
     assert {each["source"].get("component") or each["reportingComponent"] for each in told} == {"metallb-controller"}
     written = 'arpfast_controller_statuses_total{outcome="written",resource="services"}'
-    assert replica.number(written) == 2
+    wait_until(lambda: replica.number(written) == 2, LONG_S, what="two answers to what was written")
     assert replica.number('metallb_allocator_ipv4_addresses_in_use_total{pool="first"}') == 2
     assert replica.number('metallb_allocator_services_allocated_total{pool="first"}') == 2
-    assert replica.number("arpfast_controller_allocation_seconds_count") == 2
+    took = "arpfast_controller_allocation_seconds_count"
+    wait_until(lambda: replica.number(took) == 2, LONG_S, what="both to be counted")
     assert replica.number("metallb_k8s_client_config_loaded_bool") == 1
     replica.stop()
 
