@@ -75,17 +75,22 @@ class Wire:
         """The ring has settled."""
 
 
+def a_ring(wire: Wire, report: Callable[[Event], None] = lambda _: None) -> Ring:
+    """One that answers and announces nothing."""
+    return Ring(
+        "a",
+        SETTINGS,
+        answer=lambda *_: None,
+        announce=lambda _: None,
+        watching=cast("Watching", wire),
+        report=report,
+    )
+
+
 def in_a_loop(act: Callable[[Ring, Gossip, Wire], Any]) -> Any:
     async def run() -> Any:
         gossip, wire = Gossip(), Wire()
-        ring = Ring(
-            "a",
-            SETTINGS,
-            answer=lambda *_: None,
-            announce=lambda _: None,
-            watching=cast("Watching", wire),
-            report=lambda _: None,
-        )
+        ring = a_ring(wire)
         ring.node = cast("Node", gossip)
         return act(ring, gossip, wire)
 
@@ -109,14 +114,7 @@ def test_a_standing_of_any_length_is_taken_and_only_a_short_one_passed_on(count:
 def test_however_many_announcements_of_a_rival_are_settled_in_one_turn() -> None:
     async def run() -> None:
         told: list[Event] = []
-        ring = Ring(
-            "a",
-            SETTINGS,
-            answer=lambda *_: None,
-            announce=lambda _: None,
-            watching=cast("Watching", Wire()),
-            report=told.append,
-        )
+        ring = a_ring(Wire(), told.append)
         gossip = Gossip()
         ring.node = cast("Node", gossip)
         addresses = Spans.parse("192.0.2.0/24")
@@ -168,14 +166,7 @@ def test_who_is_refused_by_a_configured_member_warns_when_it_settles() -> None:
             if event.event == "settled":
                 settled.set()
 
-        ring = Ring(
-            "a",
-            SETTINGS,
-            answer=lambda *_: None,
-            announce=lambda _: None,
-            watching=cast("Watching", Wire()),
-            report=hear,
-        )
+        ring = a_ring(Wire(), hear)
         ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
         ring.interfaces([Interface(2, "eth0", MAC, up=True, carrier=True)])
         running = asyncio.create_task(ring.run(cast("Node", Gossip())))
