@@ -183,27 +183,35 @@ class Spans:
         mine, holes = self.spans, other.spans
         if not mine or not holes:
             return self
-        if mine == holes:
-            return Spans()
+        # Spans that both have cancel out: each is disjoint from all others of either.
+        start, end = _same_ends(mine, holes)
+        mine, holes = mine[start : len(mine) - end], holes[start : len(holes) - end]
         if len(mine) * _FEW < len(holes):
             holes = tuple(span for around in mine for span in holes[slice(*_overlapping(holes, around))])
-        elif len(holes) * _FEW < len(mine):
-            return _of_merged(_pierced(mine, holes))
-        elif len(mine) > _FEW:
-            # Spans that both have cancel out: each is disjoint from all others of either.
-            mine, holes = _without_common_ends(mine, holes)
-            of_mine, of_holes = set(mine), set(holes)
-            mine, holes = (
-                tuple([span for span in mine if span not in of_holes]),
-                tuple([span for span in holes if span not in of_mine]),
-            )
-        if not holes or _are_apart(mine, holes):
+        if not holes:
             return _of_merged(mine)
+        if len(holes) * _FEW < len(mine):
+            return _of_merged(_pierced(mine, holes))
+        if len(mine) > _FEW:
+            if _are_apart(mine, holes):
+                return _of_merged(mine)
+            _, mine, holes = _parted_from_same(mine, holes)
         return _of_merged(_difference(mine, holes))
 
     def __and__(self, other: Spans) -> Spans:
         few, many = (self, other) if len(self.spans) < len(other.spans) else (other, self)
-        return few - (few - many)
+        if few.spans == many.spans:
+            return few
+        start, end = _same_ends(few.spans, many.spans)
+        head, tail = few.spans[:start], few.spans[len(few.spans) - end :]
+        one, other_one = few.spans[start : len(few.spans) - end], many.spans[start : len(many.spans) - end]
+        if len(one) * _FEW >= len(other_one):
+            if _are_apart(one, other_one):
+                return _of_merged(head + tail)
+            same, one, other_one = _parted_from_same(one, other_one)
+            if same:
+                return _of_merged((*head, *sorted((*same, *_clipped(one, other_one))), *tail))
+        return _of_merged((*head, *_clipped(one, other_one), *tail))
 
     def of_version(self, version: Version) -> Spans:
         """Those of one family."""
@@ -276,8 +284,9 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 def _of_merged(spans: Iterable[Span]) -> Spans:
     """Spans from what is disjoint and in order already."""
-    made = Spans()
+    made = Spans.__new__(Spans)
     made.spans = tuple(spans)
+    made._hash = None
     return made
 
 
@@ -292,8 +301,9 @@ def _overlapping(spans: tuple[Span, ...], around: Span, *, touching: int = 0) ->
     return start, max(start, bisect_right(spans, (version, last + touching, 1 << 128)))
 
 
-def _spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
+def _spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> list[Span]:
     """The union, `many` copied in long runs."""
+    spliced: list[Span] = []
     done = 0
     grown: Span | None = None
     for span in few:
@@ -305,43 +315,91 @@ def _spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
             grown = Span(span.version, grown.first, max(grown.last, last))
         else:
             if grown is not None:
-                yield grown
-            yield from many[done:start]
+                spliced.append(grown)
+            spliced += many[done:start]
             grown = Span(span.version, first, last)
         done = max(done, end)
     if grown is not None:
-        yield grown
-    yield from many[done:]
+        spliced.append(grown)
+    spliced += many[done:]
+    return spliced
 
 
-def _pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> Iterator[Span]:
-    """`many` without `few`, copied in long runs."""
-    done = at = 0
-    while at < len(few):
-        start, end = _overlapping(many, few[at])
-        upto = at + 1
-        while upto < len(few) and (following := _overlapping(many, few[upto]))[0] < end:
-            end = max(end, following[1])
-            upto += 1
-        yield from many[done:start]
-        yield from _difference(many[start:end], few[at:upto])
-        done, at = end, upto
-    yield from many[done:]
+def _pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> list[Span]:
+    """`many` without `few`, copied in long runs: what a hole covers as a whole is not looked at."""
+    kept: list[Span] = []
+    done = 0
+    rest: Span | None = None  # of the span in which the hole before ended
+    for version, first, last in few:
+        if rest is not None and rest.version == version and first <= rest.last:
+            if rest.first < first:
+                kept.append(Span(version, rest.first, first - 1))
+            if last < rest.last:
+                rest = Span(version, last + 1, rest.last)
+                continue
+        elif rest is not None:
+            kept.append(rest)
+        rest = None
+        start, end = _overlapping(many, Span(version, first, last))
+        start = max(start, done)
+        kept += many[done:start]
+        if start < end:
+            if many[start].first < first:
+                kept.append(Span(version, many[start].first, first - 1))
+            if last < many[end - 1].last:
+                rest = Span(version, last + 1, many[end - 1].last)
+        done = max(start, end)
+    if rest is not None:
+        kept.append(rest)
+    kept += many[done:]
+    return kept
 
 
-_RUN = 4096
+def _clipped(few: tuple[Span, ...], many: tuple[Span, ...]) -> list[Span]:
+    """What is in both, `many` copied in long runs."""
+    common: list[Span] = []
+    for version, first, last in few:
+        start, end = _overlapping(many, Span(version, first, last))
+        if start < end:
+            at = len(common)
+            common += many[start:end]
+            if common[at].first < first:
+                common[at] = Span(version, first, common[at].last)
+            if last < common[-1].last:
+                common[-1] = Span(version, common[-1].first, last)
+    return common
 
 
-def _without_common_ends(one: tuple[Span, ...], other: tuple[Span, ...]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Both without what is the same at either end, in whole runs, which C compares."""
-    start, end, least = 0, 0, min(len(one), len(other))
-    while start + _RUN <= least and one[start : start + _RUN] == other[start : start + _RUN]:
-        start += _RUN
-    one, other = one[start:], other[start:]
-    mine, others = len(one), len(other)
-    while end + _RUN <= least - start and one[mine - _RUN : mine] == other[others - _RUN : others]:
-        mine, others, end = mine - _RUN, others - _RUN, end + _RUN
-    return one[:mine], other[:others]
+def _same_ends(one: tuple[Span, ...], other: tuple[Span, ...]) -> tuple[int, int]:
+    """How many spans are the same at the beginning, and how many of the others at the end."""
+    if not one or not other:
+        return 0, 0
+    start = _same(one, other) if one[0] == other[0] else 0
+    if start == min(len(one), len(other)) or one[-1] != other[-1]:
+        return start, 0
+    return start, _same(one[: start - len(one) - 1 : -1], other[: start - len(other) - 1 : -1])
+
+
+def _same(one: tuple[Span, ...], other: tuple[Span, ...]) -> int:
+    """How many spans are the same from the beginning, found by runs that C compares."""
+    least = min(len(one), len(other))
+    same, run = 0, 1 << least.bit_length()
+    while run := run // 2:
+        if same + run <= least and one[same : same + run] == other[same : same + run]:
+            same += run
+    return same
+
+
+def _parted_from_same(
+    one: tuple[Span, ...], other: tuple[Span, ...]
+) -> tuple[list[Span], tuple[Span, ...], tuple[Span, ...]]:
+    """The spans that are the same in both, and what else either has."""
+    of_one, of_other = set(one), set(other)
+    return (
+        [span for span in one if span in of_other],
+        tuple([span for span in one if span not in of_other]),
+        tuple([span for span in other if span not in of_one]),
+    )
 
 
 def _are_apart(one: tuple[Span, ...], other: tuple[Span, ...]) -> bool:

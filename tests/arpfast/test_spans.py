@@ -1,11 +1,13 @@
 """`spans` against plain sets of integers, and what it says to people who mistype."""
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arpfast import spans as spans_module
 from arpfast.spans import Span, Spans
 
 spans = st.builds(
@@ -28,16 +30,47 @@ def test_set_arithmetic_is_that_of_plain_sets(left: Spans, right: Spans) -> None
     assert plain(left & right) == plain(left) & plain(right)
 
 
-@given(st.sets(st.integers(0, 60), min_size=20), st.sets(st.integers(0, 60), max_size=4), st.integers(1, 9))
-def test_what_long_sets_have_in_common_at_either_end_changes_nothing(
-    some: set[int], changed: set[int], run: int
-) -> None:
+@given(sets, sets, st.integers(0, 4))
+def test_whatever_counts_as_few_the_set_is_the_same_and_written_in_one_way(left: Spans, right: Spans, few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arpfast.spans._FEW", few)
+        for made, expected in (
+            (left | right, plain(left) | plain(right)),
+            (left - right, plain(left) - plain(right)),
+            (left & right, plain(left) & plain(right)),
+        ):
+            assert plain(made) == expected
+            assert made.spans == Spans(reversed(made.spans)).spans
+
+
+@given(st.sets(st.integers(0, 60), min_size=20), st.sets(st.integers(0, 60), max_size=4), st.integers(0, 16))
+def test_what_long_sets_have_in_common_changes_nothing(some: set[int], changed: set[int], few: int) -> None:
     left, right = (Spans(Span(4, 3 * at, 3 * at) for at in which) for which in (some, some ^ changed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arpfast.spans._RUN", run)
-        patch.setattr("arpfast.spans._FEW", 2)
+        patch.setattr("arpfast.spans._FEW", few)
         assert plain(left - right) == plain(left) - plain(right)
         assert plain(right - left) == plain(right) - plain(left)
+        assert plain(left & right) == plain(left) & plain(right)
+
+
+def test_a_change_of_one_span_among_thousands_takes_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done step by step is done in these three."""
+    steps: list[int] = []
+    for name in ("_pierced", "_clipped", "_difference"):
+        inner = getattr(spans_module, name)
+
+        def counted(one: tuple[Span, ...], other: tuple[Span, ...], inner: Any = inner, name: str = name) -> Any:
+            steps.append(len(one) if name == "_clipped" else len(other))
+            return inner(one, other)
+
+        monkeypatch.setattr(spans_module, name, counted)
+    many = Spans(Span(4, 3 * at, 3 * at) for at in range(10_000))
+    one = Spans([Span(4, 60_001, 60_001)])
+    pool = Spans([Span(4, 0, 1 << 16)])
+    more = many | one
+    assert (more - many, more - one, many - more) == (one, many, Spans())
+    assert (more & many, more & one, more & pool, more - pool) == (many, one, more, Spans())
+    assert sum(steps) <= 16
 
 
 @given(sets, st.integers(1, 14))
