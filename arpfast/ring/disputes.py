@@ -15,15 +15,17 @@ from arpfast.spans import NOTHING, Spans
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from arpfast.ring.overlaps import Overlaps
     from arpfast.ring.roster import Witness
 
 
 class Disputes:
     """What is disputed with whom, as one member sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, overlaps: Overlaps) -> None:
         """Nothing is."""
-        self._overlaps: dict[str, Spans] = {}
+        self._overlaps = overlaps
+        self._accepted: dict[str, Spans] = {}
         self._open: dict[str, Spans] = {}
         """What a member may have told the neighbours to be its own, though it is ours."""
         self.opened = 0
@@ -37,8 +39,8 @@ class Disputes:
     def announce(self, here: Mapping[str, Witness], owned: Spans) -> Spans:
         """What to announce now, before anything is taken from those who are here."""
         announce = NOTHING
-        for name, overlap in _overlaps(here, owned).items():
-            new = overlap - self._overlaps.get(name, NOTHING)
+        for name, overlap in self._both(here, owned).items():
+            new = overlap - self._accepted.get(name, NOTHING)
             opened = self._open.pop(name, NOTHING)
             announce |= new | (opened - overlap)
             if left := new | (opened & overlap):
@@ -47,11 +49,12 @@ class Disputes:
 
     def accept(self, here: Mapping[str, Witness], owned: Spans) -> None:
         """What those who are here claim of `owned` by now is no dispute: it is being handed over to us."""
-        self._overlaps = _overlaps(here, owned)
+        self._overlaps.keep(here)
+        self._accepted = self._both(here, owned)
 
-
-def _overlaps(here: Mapping[str, Witness], owned: Spans) -> dict[str, Spans]:
-    """What of ours they claim, too."""
-    return {
-        name: NOTHING if witness.standing is None else witness.standing.owned & owned for name, witness in here.items()
-    }
+    def _both(self, here: Mapping[str, Witness], owned: Spans) -> dict[str, Spans]:
+        """What of ours they claim, too."""
+        return {
+            name: NOTHING if witness.standing is None else self._overlaps.of(name, witness.standing.owned, owned)
+            for name, witness in here.items()
+        }

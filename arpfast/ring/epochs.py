@@ -17,10 +17,10 @@ class Epochs:
         """None is known."""
         self._highest: Claims = {}
 
-    def remember(self, claims: Claims) -> None:
-        """Somebody claims these, or has."""
-        for epoch, spans in claims.items():
-            news = spans
+    def remember(self, claims: Claims, before: Claims | None = None) -> None:
+        """Somebody claims these, or has; what he claimed `before` is remembered already."""
+        for epoch, claimed in claims.items():
+            spans = news = claimed - (before or {}).get(epoch, NOTHING)
             for known, seen in list(self._highest.items()):
                 if known >= epoch:
                     news -= seen

@@ -29,6 +29,7 @@ from arpfast.ring.disputes import Disputes
 from arpfast.ring.electorate import Electorate, Everybody
 from arpfast.ring.epochs import Epochs, outbid
 from arpfast.ring.orders import Event, Orders
+from arpfast.ring.overlaps import Overlaps
 from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate, inheritance
 from arpfast.ring.standing import holders, united
 from arpfast.spans import NOTHING, Spans
@@ -70,7 +71,8 @@ class Ownership:
         self._condemned: set[str] = set()
         self._exchange: list[str] = []
         self._events: list[Event] = []
-        self._disputes = Disputes()
+        self._overlaps = Overlaps()
+        self._disputes = Disputes(self._overlaps)
         self._decided: tuple[object, ...] = ()
         """What the last decision was made of, if it changed nothing."""
         self._heirs: dict[str, Spans] = {}
@@ -130,8 +132,8 @@ class Ownership:
         witness = self.roster.witnesses.get(standing.name)
         if witness is not None and witness.standing is not None and witness.standing.serial >= standing.serial:
             return False
-        self.roster.standing(standing)
-        self._epochs.remember(standing.claims)
+        before = self.roster.standing(standing)
+        self._epochs.remember(standing.claims, {} if before is None else before.claims)
         return True
 
     def _meet_twin(self, macs: tuple[bytes, ...]) -> None:
@@ -312,7 +314,7 @@ class Ownership:
         """Give up what another claims with better right."""
         yielded = NOTHING
         for name, witness in here.items():
-            if witness.standing is None:
+            if witness.standing is None or not self._overlaps.of(name, witness.standing.owned, self.owned):
                 continue
             if lost := outbid(self.claims, witness.standing.claims, among_equals=self.me.name > name):
                 self._release(lost)
@@ -377,20 +379,22 @@ class Ownership:
 
     def _claim(self, spans: Spans) -> None:
         """Claim by an epoch above every one that is known."""
-        claims = self._epochs.next(spans)
+        owned, claims = self.owned, self._epochs.next(spans)
         self.claims = {
             epoch: self.claims.get(epoch, NOTHING) | claims.get(epoch, NOTHING) for epoch in self.claims | claims
         }
+        self._owned = self.claims, owned | spans
         standings = (witness.standing for witness in self.roster.witnesses.values() if witness.standing is not None)
         unproved = Spans(span for standing in standings for span in standing.unanswered & standing.owned) & spans
         first = claims.get(1, NOTHING) | unproved
         self.fresh |= first
         self.unanswered |= first
-        self._epochs.remember(self.claims)
+        self._epochs.remember(claims)
 
     def _release(self, spans: Spans) -> None:
-        if spans & self.owned:
+        if spans & (owned := self.owned):
             self.claims = {epoch: left for epoch, own in self.claims.items() if (left := own - spans)}
+            self._owned = self.claims, owned - spans
 
     def _say(self, event: str, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
         self._events.append(Event(event, member, spans, why))
