@@ -286,7 +286,7 @@ def _of_merged(spans: Iterable[Span]) -> Spans:
     """Spans from what is disjoint and in order already."""
     made = Spans.__new__(Spans)
     made.spans = tuple(spans)
-    made._hash = None
+    made._hash = None  # noqa: SLF001 (its maker)
     return made
 
 

@@ -4,9 +4,9 @@ They are of the core's `v1`, since that of `events.k8s.io` takes no `lastTimesta
 them in order, and no `source`, by which it says who tells.
 
 What was said of an object last is not said again for ten minutes; an object about which much is said has 25 Events, and
-one more every five minutes, as with other controllers. They are told on the side: nothing waits for them, of a long
-queue the oldest are dropped, and what the API server refuses is not tried again but counted. When that begins, the log
-says so.
+one more every five minutes, as with other controllers. They are told on the side: nothing waits for them, not even the
+API server, which has the status that an Event is about to write and to pass on first; of a long queue the oldest are
+dropped, and what the API server refuses is not tried again but counted. When that begins, the log says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 AGAIN_S = 600.0
 BURST, REFILL_S = 25, 300.0
 REMEMBERED, QUEUED = 16_384, 20_000
-IN_FLIGHT = 16
+IN_FLIGHT = 4
+LATER_S = 0.1
+"""How long an Event waits: more than a Service does from its creation to the first answer for its address."""
 NOTE_AT_MOST = 1024
 """As the API server has it."""
 
@@ -125,7 +127,8 @@ class Events:
         """`controller`: who says it, such as `metallb-speaker`; `instance`: the name of its Pod or node."""
         self._client, self._controller, self._instance, self._log = client, controller, instance, log
         self._admission = Admission()
-        self._queue: deque[Event] = deque(maxlen=QUEUED)
+        self._queue: deque[tuple[float, Event]] = deque(maxlen=QUEUED)
+        """With when each is due."""
         self._news = asyncio.Semaphore(0)
         self._refused = False
         """The last one was."""
@@ -136,14 +139,15 @@ class Events:
         self, regarding: Object, type_: Type, reason: str, note: str, *, kind: Kind[Object] = kinds.SERVICE
     ) -> None:
         """Tell of an object, a Service if no other `kind` is said. Never waits."""
-        if not self._admission.admit(regarding.metadata.uid, (type_, reason, note), time.monotonic()):
+        now = time.monotonic()
+        if not self._admission.admit(regarding.metadata.uid, (type_, reason, note), now):
             self.withheld += 1
             return
         if len(self._queue) == QUEUED:
             self.lost += 1
         else:
             self._news.release()
-        self._queue.append(Event(kind, regarding, type_, reason, note, datetime.now(UTC)))
+        self._queue.append((now + LATER_S, Event(kind, regarding, type_, reason, note, datetime.now(UTC))))
 
     async def run(self) -> None:
         """Tell until cancelled."""
@@ -154,7 +158,8 @@ class Events:
     async def _work(self) -> None:
         while True:
             await self._news.acquire()
-            event = self._queue.popleft()
+            due_s, event = self._queue.popleft()
+            await asyncio.sleep(due_s - time.monotonic())
             of = event.regarding.metadata
             name = f"{of.name[:230]}.{secrets.token_hex(8)}"
             body = event_body(event, name, self._controller, self._instance)

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 LEAVE_S = 5.0
 """How long who is told to stop takes at most to hand over."""
+STANDBY_S = 0.2
+"""How long it may take to join the groups of what others answer for: who is to answer now comes first."""
 
 
 class Seat:
@@ -75,6 +77,8 @@ class Seat:
         self.owned = NOTHING
         self._announcer, self._report, self._changed = announcer, report, changed
         self._others: tuple[str, ...] = ()
+        self._standby = NOTHING
+        self._joining: asyncio.TimerHandle | None = None
         self._open = False
         self._known, self._met = asyncio.Event(), asyncio.Event()
         self.ring = Ring(
@@ -103,6 +107,8 @@ class Seat:
             self._join()
             await self.ring.run(self.node)
         finally:
+            if self._joining is not None:
+                self._joining.cancel()
             await self.node.close()
 
     # -- what comes in -----------------------------------------------------------------------------------------------
@@ -115,11 +121,14 @@ class Seat:
             self.electorate = self.electorate.replaced(decisions, changed)
             moved = self.places.learn(decisions, changed)
             self.ring.elect_by(self.electorate, Spans(changed), self.settings.ring(self._others))
+            if self._joining is None and Spans(changed).of_version(6):
+                self._joining = asyncio.get_running_loop().call_later(STANDBY_S, self._join_groups)
+            again = self.owned & Spans(changed)
             if moved:
                 self._look_for_carriers()
-                if self.owned:
+                if again:
                     self._answer(*self.ring.share)
-            if again := self.owned & Spans(changed):  # as it is decided now
+            if again:  # as it is decided now
                 self._changed(NOTHING, again)
         self._known.set()
 
@@ -211,13 +220,20 @@ class Seat:
                 refresh_s=announce.refresh_s or 0.0,
                 conflict=ConflictPolicy.DEFEND,
             ),
-            standby=self.electorate.spans,
+            standby=self.electorate.spans.of_version(6),
         )
+        self._standby = wish.standby
         self._announcer.want(self.places.answers(owned, fresh), wish)
         self._announcer.act()
         before, self.owned = self.owned, owned
         if owned != before:
             self._changed(before - owned, owned - before)
+
+    def _join_groups(self) -> None:
+        """Join those of what may have to be answered at any moment, unless a wish has had it meanwhile."""
+        self._joining = None
+        if self._standby != self.electorate.spans.of_version(6):
+            self._answer(*self.ring.share)
 
     def _tell(self, event: Event) -> None:
         self._report(news(event))
