@@ -1,11 +1,11 @@
 /* Builds the block of words that table.h reads. User space only: it allocates, and counts in 128 bits.
  *
  * Input are sorted, disjoint intervals, one list a kind; nothing walks the addresses in between, so ::/0 costs what a
- * single address costs. Three passes: *overlay* the lists into pieces of one kind each; cut the pieces at block
- * boundaries into wide ranges and ranges within a block; lay out. The slots are filled in the order of their homes,
- * each key at its home or behind the one before: what Robin Hood hashing would end with, so that at half load the
- * furthest of a million keys lies some 12 slots from home. Should one lie beyond TABLE_PROBES, the next seed and more
- * slots do. */
+ * single address costs. Three passes: *overlay* the lists into pieces of one kind each; add them to the outline, and
+ * cut them at block boundaries into wide ranges and ranges within a block; lay out. The slots are filled in the order
+ * of their homes, each key at its home or behind the one before: what Robin Hood hashing would end with, so that at
+ * half load the furthest of a million keys lies some 12 slots from home. Should one lie beyond TABLE_PROBES, the next
+ * seed and more slots do. */
 #ifndef ARPFAST_BUILD_H
 #define ARPFAST_BUILD_H
 
@@ -35,9 +35,21 @@ struct build_wide {
     uint64_t first_high, first_low, last_high, last_low;
 };
 
+struct build_stretch {
+    build_address first, last;
+    uint32_t kind; /* or OUTLINE_LOOK */
+};
+
+/* Of one family. There is room for one stretch too many, which is then joined with another. */
+struct build_outline {
+    struct build_stretch at[OUTLINE_STRETCHES + 1];
+    size_t count;
+};
+
 struct build {
     struct build_range *ranges;
     struct build_wide *wides;
+    struct build_outline outline4, outline6;
     size_t range_count, range_room, wide_count, wide_room;
     uint64_t mark; /* TABLE_IPV4, or 0 */
     int failed;
@@ -99,6 +111,22 @@ static inline void build_piece(struct build *build, build_address first, build_a
     build_range(build, tail, last, kind);
 }
 
+/* Adds a piece, which lies behind all others. Of stretches that are too many, the two with the least between them
+ * become one that has to be looked into. */
+static inline void build_outline(struct build_outline *outline, build_address first, build_address last,
+                                 enum kind kind) {
+    struct build_stretch *at = outline->at;
+    outline->at[outline->count++] = (struct build_stretch){first, last, kind};
+    if (outline->count <= OUTLINE_STRETCHES) return;
+    size_t nearest = 1;
+    for (size_t i = 2; i < outline->count; i++)
+        if (at[i].first - at[i - 1].last < at[nearest].first - at[nearest - 1].last) nearest = i;
+    at[nearest - 1].last = at[nearest].last;
+    at[nearest - 1].kind = OUTLINE_LOOK;
+    outline->count--;
+    memmove(&at[nearest], &at[nearest + 1], (outline->count - nearest) * sizeof *at);
+}
+
 /* One sweep over the three lists: each piece is of the strongest kind that covers where it begins, and ends where that
  * interval does or where a stronger one begins. */
 static inline void build_overlay(struct build *build, const struct intervals lists[4]) {
@@ -126,7 +154,10 @@ static inline void build_overlay(struct build *build, const struct intervals lis
             }
         }
         if (!more) return;
-        if (kind != KIND_NONE) build_piece(build, at, end, kind);
+        if (kind != KIND_NONE) {
+            build_piece(build, at, end, kind);
+            build_outline(build->mark ? &build->outline4 : &build->outline6, at, end, kind);
+        }
         if (end == ~(build_address)0) return;
         at = end + 1;
     }
@@ -239,6 +270,23 @@ static inline struct table *build_hash(const struct table *unhashed, const struc
     return NULL;
 }
 
+static inline void build_outline_words(const struct build *build, uint64_t *words) {
+    for (size_t i = 0; i < build->outline4.count; i++) {
+        const struct build_stretch *stretch = &build->outline4.at[i];
+        words[OUTLINE_KINDS] |= (uint64_t)stretch->kind << 8 * i;
+        words[OUTLINE_IPV4 + i] = (uint64_t)stretch->first | (uint64_t)(stretch->last - stretch->first) << 32;
+    }
+    for (size_t i = 0; i < build->outline6.count; i++) {
+        const struct build_stretch *stretch = &build->outline6.at[i];
+        words[OUTLINE_KINDS] |= (uint64_t)stretch->kind << (32 + 8 * i);
+        uint64_t *at = &words[OUTLINE_IPV6 + 4 * i];
+        at[0] = (uint64_t)(stretch->first >> 64);
+        at[1] = (uint64_t)stretch->first;
+        at[2] = (uint64_t)(stretch->last >> 64);
+        at[3] = (uint64_t)stretch->last;
+    }
+}
+
 /* Lays out what the sweeps collected; `wide4` of the wide ranges are IPv4's. NULL if memory is short. */
 static inline struct table *build_layout(const struct build *build, size_t wide4) {
     size_t blocks = 0, details = 0, wide_words = build->wide_count * TABLE_WIDE_WORDS;
@@ -262,6 +310,7 @@ static inline struct table *build_layout(const struct build *build, size_t wide4
     table->word[TABLE_WIDE4_COUNT] = wide4;
     table->word[TABLE_WIDE6] = TABLE_HEADER + wide4 * TABLE_WIDE_WORDS;
     table->word[TABLE_WIDE6_COUNT] = build->wide_count - wide4;
+    build_outline_words(build, &table->word[TABLE_OUTLINE]);
     if (wide_words) memcpy(&table->word[TABLE_HEADER], build->wides, wide_words * sizeof(uint64_t));
     uint64_t detail = TABLE_HEADER + wide_words;
     size_t block = 0;

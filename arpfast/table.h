@@ -7,15 +7,17 @@
  * *wide* ranges, so a /12, a /64 or ::/0 is one entry and contiguous pools cost next to nothing. Each other block that
  * holds any address of ours has a slot in one hash table for both families:
  *
- *     header | wide ranges of IPv4 | of IPv6 | ranges and bitmaps of blocks | slots: key, key, block, 0
+ *     header, outline | wide ranges of IPv4 | of IPv6 | ranges and bitmaps of blocks | slots: key, key, block, 0
  *
+ *     outline  of each family, at most four stretches that hold all there is: of one kind, or to be looked into
  *     block    ONE range | RANGES, sorted, searched in at most 9 steps | BITMAP, 2 bits an address, beyond 320 ranges
  *     range    first and last offset in the block, and the kind
  *     wide     first key (2 words), last key (2 words, the kind in the lowest bits)
  *
- * A look-up costs one or two cache lines however many addresses there are: the slots lie at half load, a key never
- * further than TABLE_PROBES from its home (the builder sees to both). Scattered addresses take some 64 bytes each.
- * Only the search among wide ranges grows, with the logarithm of their number.
+ * Most tables are a few pools, and most senders are strangers to them: the outline knows both without a search. What it
+ * has to look into costs one or two cache lines however many addresses there are: the slots lie at half load, a key
+ * never further than TABLE_PROBES from its home (the builder sees to both). Scattered addresses take some 64 bytes
+ * each. Only the search among wide ranges grows, with the logarithm of their number.
  *
  * Any number of threads may read a table. Who replaces one waits until no reader holds the old. */
 #ifndef ARPFAST_TABLE_H
@@ -37,8 +39,8 @@ struct table {
     uint64_t word[1]; /* as many as TABLE_WORDS says */
 };
 
-/* A *record* of one, four or eight words lies at a multiple of so many: the header, a wide range, a slot, or a single
- * word of a block's ranges or bitmap. TABLE_AT is NULL only in the kernel, for what no table refers to. */
+/* A *record* of so many words lies at a multiple of them: the header, a wide range, a slot, or a single word of a
+ * block's ranges or bitmap. TABLE_AT is NULL only in the kernel, for what no table refers to. */
 #ifndef TABLE_AT
 #define TABLE_AT(table, index, words) (&(table)->word[index])
 #endif
@@ -46,7 +48,8 @@ struct table {
 #define TABLE_READ(record, nth) ((record)[nth])
 #endif
 
-/* The header. Places and counts; TABLE_SLOTS_COUNT leaves out the TABLE_PROBES - 1 slots that only take overhang. */
+/* The header. Places and counts; TABLE_SLOTS_COUNT leaves out the TABLE_PROBES - 1 slots that only take overhang. The
+ * outline is read by itself as well: its own places are told from where it begins. */
 enum {
     TABLE_WORDS,
     TABLE_WIDE4,
@@ -56,8 +59,19 @@ enum {
     TABLE_SLOTS,
     TABLE_SLOTS_COUNT,
     TABLE_SEED,
-    TABLE_HEADER
+    TABLE_OUTLINE,
+    TABLE_HEADER = 32
 };
+enum {
+    OUTLINE_KINDS,    /* a byte a stretch, IPv4's first: `enum kind`, or OUTLINE_LOOK; 0 behind the last */
+    OUTLINE_SLOT,     /* in the kernel: where the rest of the table lies */
+    OUTLINE_IPV4 = 4, /* a word a stretch: its first address, and at bit 32 how many follow */
+    OUTLINE_IPV6 = 8, /* four words: first and last address */
+    OUTLINE_WORDS = 24,
+    OUTLINE_STRETCHES = 4,
+    OUTLINE_LOOK = 4 /* the table knows */
+};
+_Static_assert(TABLE_OUTLINE + OUTLINE_WORDS == TABLE_HEADER, "the header ends with the outline");
 enum { TABLE_SLOT_WORDS = 4, TABLE_WIDE_WORDS = 4, TABLE_BITMAP_WORDS = 65536 / 32 };
 enum { TABLE_PROBES = 16, TABLE_RANGES = 320 };
 
@@ -164,7 +178,7 @@ static inline uint64_t table_block(const struct table *table, const uint64_t *he
 /* `wide` is the header word that says where the family's wide ranges begin; their count follows it. */
 static inline enum kind table_find(const struct table *table, uint32_t wide, uint64_t high, uint64_t low,
                                    uint32_t offset) {
-    const uint64_t *header = TABLE_AT(table, 0, 8);
+    const uint64_t *header = TABLE_AT(table, 0, TABLE_HEADER);
     if (!header) return KIND_NONE;
     uint64_t block = table_block(table, header, high, low);
     if (block) return table_in_block(table, block, offset);
@@ -197,19 +211,50 @@ __attribute__((always_inline)) static inline void table_prefetch_block(const str
 }
 #endif
 
+/* What the outline says of an address: its kind, or OUTLINE_LOOK. */
+static inline uint32_t outline_find4(const uint64_t *outline, uint32_t address) {
+    uint32_t kinds = (uint32_t)outline[OUTLINE_KINDS];
+    UNROLLED
+    for (uint32_t i = 0; i < OUTLINE_STRETCHES; i++, kinds >>= 8) {
+        STEP;
+        if (!kinds) break;
+        uint64_t stretch = outline[OUTLINE_IPV4 + i];
+        if (address - (uint32_t)stretch <= stretch >> 32) return kinds & 0xff;
+    }
+    return KIND_NONE;
+}
+
+static inline uint32_t outline_find6(const uint64_t *outline, uint64_t high, uint64_t low) {
+    uint32_t kinds = (uint32_t)(outline[OUTLINE_KINDS] >> 32);
+    UNROLLED
+    for (uint32_t i = 0; i < OUTLINE_STRETCHES; i++, kinds >>= 8) {
+        STEP;
+        if (!kinds) break;
+        const uint64_t *stretch = &outline[OUTLINE_IPV6 + 4 * i];
+        int begins = stretch[0] < high || (stretch[0] == high && stretch[1] <= low);
+        if (begins && (high < stretch[2] || (high == stretch[2] && low <= stretch[3]))) return kinds & 0xff;
+    }
+    return KIND_NONE;
+}
+
 #ifndef TABLE_FIND
-#define TABLE_FIND table_find
+#define TABLE_FIND              table_find
+#define TABLE_OUTLINE_OF(table) (&(table)->word[TABLE_OUTLINE])
 #endif
 
 /* What this IPv4 address, in host order, is to us. */
 static inline enum kind table_find4(const struct table *table, uint32_t address) {
+    uint32_t kind = outline_find4(TABLE_OUTLINE_OF(table), address);
+    if (kind != OUTLINE_LOOK) return (enum kind)kind;
     return TABLE_FIND(table, TABLE_WIDE4, 0, TABLE_IPV4 | address >> 16, address & 0xffff);
 }
 
 /* What this IPv6 address, as on the wire, is to us. */
 static inline enum kind table_find6(const struct table *table, const uint8_t address[16]) {
-    uint64_t low = net64(load64(address + 8));
-    return TABLE_FIND(table, TABLE_WIDE6, net64(load64(address)), low >> 16, low & 0xffff);
+    uint64_t high = net64(load64(address)), low = net64(load64(address + 8));
+    uint32_t kind = outline_find6(TABLE_OUTLINE_OF(table), high, low);
+    if (kind != OUTLINE_LOOK) return (enum kind)kind;
+    return TABLE_FIND(table, TABLE_WIDE6, high, low >> 16, low & 0xffff);
 }
 
 #endif

@@ -23,7 +23,6 @@ struct sheet {
     __u16 padding;
     __u8 frame[JUDGED_MAX];
     struct outcome outcome;
-    struct search search;
     __u32 place;
 } __attribute__((aligned(8)));
 
@@ -93,8 +92,8 @@ static __always_inline const struct link *identity(__u64 seat) {
 }
 
 /* What to do with a frame of which that verdict was found. */
-static __always_inline enum deed decide(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 verdict) {
-    const struct outcome *outcome = &sheet->outcome;
+static __always_inline enum deed decide(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 verdict,
+                                        const struct outcome *outcome) {
     enum deed deed = LEAVE;
     if (verdict == VERDICT_REPLY) {
         __u64 now_ns = bpf_ktime_get_coarse_ns();
@@ -105,27 +104,26 @@ static __always_inline enum deed decide(struct sheet *sheet, __u64 seat, const _
     return deed;
 }
 
-static __always_inline enum deed judge_as_arp(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length) {
+static __always_inline enum deed judge_as_arp(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length,
+                                              struct outcome *outcome) {
     const struct link *link = identity(seat);
-    sheet->outcome = (struct outcome){0};
+    *outcome = (struct outcome){0};
     __u32 verdict = VERDICT_NOT_FOR_US;
-    if (is_for_us(link, frame))
-        verdict = judge_arp(table_in(&sheet->search, seat >> 16 & 0xffff), link, frame, length, &sheet->outcome);
-    return decide(sheet, seat, frame, verdict);
+    if (is_for_us(link, frame)) verdict = judge_arp(table_in(seat >> 16 & 0xffff), link, frame, length, outcome);
+    return decide(sheet, seat, frame, verdict, outcome);
 }
 
-static __always_inline enum deed judge_as_nd(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length) {
+static __always_inline enum deed judge_as_nd(struct sheet *sheet, __u64 seat, const __u8 *frame, __u32 length,
+                                             struct outcome *outcome) {
     const struct link *link = identity(seat);
-    sheet->outcome = (struct outcome){0};
+    *outcome = (struct outcome){0};
     __u32 verdict = VERDICT_NOT_FOR_US;
     if (is_long(frame))
         verdict = UNJUDGED;
     else if (is_for_us(link, frame))
-        verdict = judge_nd(table_in(&sheet->search, seat >> 16 & 0xffff), link, frame, length, &sheet->outcome);
-    return decide(sheet, seat, frame, verdict);
+        verdict = judge_nd(table_in(seat >> 16 & 0xffff), link, frame, length, outcome);
+    return decide(sheet, seat, frame, verdict, outcome);
 }
-
-__u32 only SHARED(only); /* 0: the key of the one sheet, which on the stack would be dear */
 
 /* By comparisons that the verifier takes: neither for equality nor by a difference. */
 static __always_inline int is_as_long(const __u8 *frame, __u32 length, const __u8 *end) {
@@ -145,50 +143,63 @@ static __always_inline __u32 copy(struct sheet *sheet, const __u8 *data, const _
         __builtin_memcpy(sheet->frame + at, &word, 8);
         copied = at + 8;
     }
-    if (data + ND_AT + 8 > end && data + ND_AT + 1 <= end) sheet->frame[ND_AT] = data[ND_AT];
+    if (data + ND_AT + 8 > end && data + ND_AT + 1 <= end) {
+        sheet->frame[ND_AT] = data[ND_AT];
+        copied = ND_AT + 1;
+    }
     return copied;
+}
+
+/* Makes the frame as long as the reply; 0 if it cannot be. */
+static __always_inline int fit(struct xdp_md *context, __u32 length) {
+    const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
+    return is_as_long(data, length, end) ||
+           !bpf_xdp_adjust_tail(context, (int)length - (int)bpf_xdp_get_buff_len(context));
+}
+
+static __always_inline int answer_xdp_arp(struct xdp_md *context, struct sheet *sheet, __u64 seat) {
+    const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
+    struct outcome outcome;
+    if (data + sizeof(struct ethernet) + sizeof(struct arp) > end) return XDP_PASS;
+    enum deed deed = judge_as_arp(sheet, seat, ALIGNED(data), sizeof(struct ethernet) + sizeof(struct arp), &outcome);
+    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
+    if (!fit(context, sizeof(struct arp_frame))) return XDP_PASS;
+    __u8 *out = (__u8 *)(long)context->data;
+    end = (const __u8 *)(long)context->data_end;
+    if (out + sizeof(struct arp_frame) > end) return XDP_DROP; /* which it does not: it was made as long */
+    arp_reply(identity(seat), ALIGNED(out), ALIGNED(out));
+    return XDP_TX;
+}
+
+static __always_inline int answer_xdp_nd(struct xdp_md *context, struct sheet *sheet, __u64 seat) {
+    const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
+    if (data + ND_AT > end) return XDP_PASS;
+    __u32 length = copy(sheet, ALIGNED(data), end);
+    /* of what is not of whole words, the words do not say whether all is there */
+    if (((const struct nd_frame *)sheet->frame)->ipv6.payload_length & net16(7)) length = bpf_xdp_get_buff_len(context);
+    enum deed deed = judge_as_nd(sheet, seat, sheet->frame, length, &sheet->outcome);
+    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
+    if (!fit(context, sizeof(struct nd_frame))) return XDP_PASS;
+    __u8 *out = (__u8 *)(long)context->data;
+    end = (const __u8 *)(long)context->data_end;
+    if (out + sizeof(struct nd_frame) > end) return XDP_DROP;
+    nd_reply(identity(seat), sheet->frame, ALIGNED(out), sheet->outcome.mac, (enum kind)sheet->outcome.kind);
+    return XDP_TX;
 }
 
 SEC("xdp")
 int answer_xdp(struct xdp_md *context) {
     const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
     if (data + sizeof(struct ethernet) + sizeof(struct arp) > end) return XDP_PASS;
-    __u16 type = ((const struct ethernet *)data)->type;
-    int is_arp = type == net16(TYPE_ARP);
-    if (!is_arp && (type != net16(TYPE_IPV6) || ((const struct nd_frame *)data)->ipv6.next_header != IPPROTO_ICMP6 ||
-                    data + ND_AT > end))
+    const struct nd_frame *frame = ALIGNED((const struct nd_frame *)data);
+    int is_arp = frame->ethernet.type == net16(TYPE_ARP);
+    if (!is_arp && (frame->ethernet.type != net16(TYPE_IPV6) || frame->ipv6.next_header != IPPROTO_ICMP6))
         return XDP_PASS;
     __u64 seat = seat_of(context->ingress_ifindex);
     if (!seat) return XDP_PASS;
     struct sheet *sheet = bpf_map_lookup_elem(&sheets, &only);
     if (!sheet) return XDP_PASS;
-    enum deed deed;
-    if (is_arp) {
-        deed = judge_as_arp(sheet, seat, ALIGNED(data), sizeof(struct ethernet) + sizeof(struct arp));
-    } else {
-        __u32 length = copy(sheet, ALIGNED(data), end);
-        /* of what is not of whole words, the words do not say whether all is there */
-        if (((const struct nd_frame *)sheet->frame)->ipv6.payload_length & net16(7))
-            length = bpf_xdp_get_buff_len(context);
-        deed = judge_as_nd(sheet, seat, sheet->frame, length);
-    }
-    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
-    __u8 *out = (__u8 *)(long)context->data;
-    end = (const __u8 *)(long)context->data_end;
-    __u32 longer = is_arp ? sizeof(struct arp_frame) : sizeof(struct nd_frame);
-    if (is_arp ? !is_as_long(out, sizeof(struct arp_frame), end) : !is_as_long(out, sizeof(struct nd_frame), end)) {
-        if (bpf_xdp_adjust_tail(context, (int)longer - (int)bpf_xdp_get_buff_len(context))) return XDP_PASS;
-        out = (__u8 *)(long)context->data;
-        end = (const __u8 *)(long)context->data_end;
-    }
-    if (is_arp) {
-        if (out + sizeof(struct arp_frame) > end) return XDP_DROP; /* which it does not: it was made as long */
-        arp_reply(identity(seat), ALIGNED(out), ALIGNED(out));
-    } else {
-        if (out + sizeof(struct nd_frame) > end) return XDP_DROP;
-        nd_reply(identity(seat), sheet->frame, ALIGNED(out), sheet->outcome.mac, (enum kind)sheet->outcome.kind);
-    }
-    return XDP_TX;
+    return is_arp ? answer_xdp_arp(context, sheet, seat) : answer_xdp_nd(context, sheet, seat);
 }
 
 /* Ethernet header, and IPv6's as far as its next header: enough to leave other traffic alone. */
@@ -211,11 +222,12 @@ int answer_tc(struct __sk_buff *skb) {
     __u64 length = skb->len, copied = length < JUDGED_MAX ? length : JUDGED_MAX;
     if (!sheet || copied < sizeof(struct ethernet) || bpf_skb_load_bytes(skb, 0, sheet->frame, copied)) return GO_ON;
     __u32 longer = is_arp ? sizeof(struct arp_frame) : sizeof(struct nd_frame);
-    enum deed deed =
-        is_arp ? judge_as_arp(sheet, seat, sheet->frame, length) : judge_as_nd(sheet, seat, sheet->frame, length);
+    struct outcome *outcome = &sheet->outcome;
+    enum deed deed = is_arp ? judge_as_arp(sheet, seat, sheet->frame, length, outcome)
+                            : judge_as_nd(sheet, seat, sheet->frame, length, outcome);
     if (deed != SEND) return deed == REFUSE ? TC_ACT_SHOT : GO_ON;
     if (length != longer && bpf_skb_change_tail(skb, longer, 0)) return GO_ON;
-    write_reply(identity(seat), sheet->frame, sheet->frame, &sheet->outcome);
+    write_reply(identity(seat), sheet->frame, sheet->frame, outcome);
     if (is_arp ? bpf_skb_store_bytes(skb, 0, sheet->frame, sizeof(struct arp_frame), BPF_F_RECOMPUTE_CSUM)
                : bpf_skb_store_bytes(skb, 0, sheet->frame, sizeof(struct nd_frame), BPF_F_RECOMPUTE_CSUM))
         return TC_ACT_SHOT; /* of a frame of this length it does not happen; it is no question any more */

@@ -17,6 +17,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "../table.h"
 #include "maps.h"
 #include "programs.bpf.h"
 
@@ -62,6 +63,7 @@ enum part {
     PART_ANSWER_TC,
     PART_LINKS,
     PART_TABLES,
+    PART_OUTLINES,
     PART_LIMITS,
     PART_MEMBERS,
     PART_COUNTERS,
@@ -75,10 +77,11 @@ enum part {
 };
 
 static const char *const part_names[PARTS] = {
-    "filter_arp", "filter_nd", "guard",      "answer_xdp",      "answer_tc",  "links",   "tables",     ".bss.limits",
-    "members",    "counters",  ".bss.seats", ".bss.identities", ".bss.terms", "tallies", ".bss.asked", ".bss.asked_by"};
+    "filter_arp",      "filter_nd",     "guard",       "answer_xdp", "answer_tc",    "links",
+    "tables",          ".bss.outlines", ".bss.limits", "members",    "counters",     ".bss.seats",
+    ".bss.identities", ".bss.terms",    "tallies",     ".bss.asked", ".bss.asked_by"};
 
-_Static_assert(sizeof part_names / sizeof *part_names == PARTS && PART_ASKED_BY == 15, "each part has its name");
+_Static_assert(sizeof part_names / sizeof *part_names == PARTS && PART_ASKED_BY == 16, "each part has its name");
 
 /* What to ask for: each has what those before it have, and needs more of the kernel. */
 enum extent { EXTENT_FILTERS, EXTENT_GUARD, EXTENT_ANSWERS };
@@ -140,6 +143,23 @@ static int words_map(const uint64_t *words, uint64_t count) {
     memcpy(memory, words, count * sizeof *words);
     munmap(memory, pages * page);
     return fd;
+}
+
+/* All outlines in our own memory; NULL with errno. */
+static struct outline *outlines_open(int map) {
+    void *memory = mmap(NULL, SLOTS_MAX * sizeof(struct outline), PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void outlines_close(struct outline *outlines) {
+    if (outlines) munmap(outlines, SLOTS_MAX * sizeof *outlines);
+}
+
+/* Gives a slot, which nobody reads, the outline of a table; of none if `table` is NULL. */
+static void outline_set(struct outline *outline, uint32_t slot, const struct table *table) {
+    *outline = (struct outline){{0}};
+    if (table) memcpy(outline->word, &table->word[TABLE_OUTLINE], sizeof outline->word);
+    outline->word[OUTLINE_SLOT] = slot;
 }
 
 static int set_value(int map, const void *key, const void *value) {

@@ -10,12 +10,17 @@
 
 enum {
     LINKS_MAX = 1024,   /* interfaces at a time; one more is merely not filtered */
-    SLOTS_MAX = 1032,   /* tables at a time: one each, and those that wait for their slot to be used again */
+    SLOTS_MAX = 2048,   /* a power of two: tables, one each, and those that wait for their slot to be used again */
     ASKERS_MAX = 16384, /* MACs remembered by the buckets; the least recently seen is forgotten */
     SEATS_MAX = 1024,   /* a power of two: interfaces on which the kernel answers itself, by ifindex modulo this */
     LINKS_KEPT = 2048,  /* identities of interfaces: those in use, and those that a program may still be reading */
     PAGE_WORDS = 512,   /* of a table's map: its values are pages, since an access to a map costs more than all else */
 };
+
+/* A table's outline (table.h), by its slot: beside the map, where a program comes by without a call. */
+struct outline {
+    uint64_t word[24];
+} __attribute__((aligned(64)));
 
 /* One per interface; interfaces with equal tables share a slot. Without a place, everything passes: the filter never
  * stands between a wanted frame and a reader that it knows nothing about. */

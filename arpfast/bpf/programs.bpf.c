@@ -26,7 +26,10 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-static __attribute__((always_inline)) int is_member(__u64 mac);
+/* A call costs more than most of what would be called. */
+#define inline inline __attribute__((always_inline))
+
+static inline int is_member(__u64 mac);
 #define MEMBERS_HOLD(members, number) ((void)(members), is_member(number))
 
 #include "maps.h"
@@ -82,6 +85,7 @@ struct {
  * neither a call nor a key. */
 #define SHARED(name) SEC(".bss." #name)
 
+struct outline outlines[SLOTS_MAX] SHARED(outlines);
 struct limits limits SHARED(limits);
 __u64 all_askers SHARED(all_askers);
 __u64 seats[SEATS_MAX] SHARED(seats); /* by ifindex modulo SEATS_MAX */
@@ -186,9 +190,9 @@ static __always_inline enum admission admit(__u64 asker, enum concern concern, c
 }
 
 /* NULL where there is no table. */
-static __always_inline const struct table *table_of(const struct place *place, struct search *search) {
+static __always_inline const struct table *table_of(const struct place *place) {
     __u32 slot = place->slot;
-    return bpf_map_lookup_elem(&tables, &slot) ? table_in(search, slot) : NULL;
+    return bpf_map_lookup_elem(&tables, &slot) ? table_in(slot) : NULL;
 }
 
 /* The interface's seat; 0 if the kernel does not answer there. */
@@ -245,8 +249,7 @@ int filter_arp(struct __sk_buff *skb) {
         (head.arp.op != net16(ARP_REQUEST) && head.arp.op != net16(ARP_REPLY)))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    struct search search = {};
-    const struct table *table = place ? table_of(place, &search) : NULL;
+    const struct table *table = place ? table_of(place) : NULL;
     if (!table) return pass();
     return judge(place, &head, arp_concern(table, &head));
 }
@@ -260,8 +263,7 @@ int filter_nd(struct __sk_buff *skb) {
         head.ipv6.next_header != IPPROTO_ICMP6 || (head.nd.type != ND_SOLICIT && head.nd.type != ND_ADVERTISE))
         return refuse(FILTER_MALFORMED);
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    struct search search = {};
-    const struct table *table = place ? table_of(place, &search) : NULL;
+    const struct table *table = place ? table_of(place) : NULL;
     if (!table) return pass();
     return judge(place, &head, nd_concern(table, &head));
 }
@@ -283,8 +285,7 @@ int guard(struct __sk_buff *skb) {
     const struct limits *set = &limits;
     if (!set->asker.cost_ns) return GO_ON;
     const struct place *place = bpf_map_lookup_elem(&links, &ifindex);
-    struct search search = {};
-    const struct table *table = place ? table_of(place, &search) : NULL;
+    const struct table *table = place ? table_of(place) : NULL;
     if (!table) return GO_ON;
     if (arp) {
         if (bpf_skb_load_bytes(skb, 0, &head, ARP_LENGTH) || head.arp.op != net16(ARP_REQUEST) ||

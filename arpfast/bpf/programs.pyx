@@ -21,7 +21,7 @@ import os
 import threading
 from collections import deque
 
-from arpfast.answer cimport TABLE_WORDS, Table
+from arpfast.answer cimport TABLE_WORDS, Table, table_t
 
 from arpfast.bpf.statistics import FilterStatistics
 
@@ -38,6 +38,7 @@ cdef extern from "kernel.h" nogil:
         PART_ANSWER_TC
         PART_LINKS
         PART_TABLES
+        PART_OUTLINES
         PART_LIMITS
         PART_MEMBERS
         PART_COUNTERS
@@ -60,6 +61,9 @@ cdef extern from "kernel.h" nogil:
     ctypedef struct complaint_t "struct complaint":
         char text[1]
 
+    ctypedef struct outline_t "struct outline":
+        pass
+
     ctypedef struct place_t "struct place":
         uint32_t slot
         uint32_t guarded
@@ -76,6 +80,9 @@ cdef extern from "kernel.h" nogil:
     void complaint_free(complaint_t *complaint) noexcept
     int load(int *fds, extent_t extent, complaint_t *complaint) noexcept
     int words_map(const uint64_t *words, uint64_t count) noexcept
+    outline_t *outlines_open(int map) noexcept
+    void outlines_close(outline_t *outlines) noexcept
+    void outline_set(outline_t *outline, uint32_t slot, const table_t *table) noexcept
     int set_value(int map, const void *key, const void *value) noexcept
     int unset(int map, const void *key) noexcept
     int counter_total(int map, uint32_t counter, uint64_t *total) noexcept
@@ -111,6 +118,7 @@ cdef class Slots:
     """
 
     cdef int tables
+    cdef outline_t *outlines
     cdef dict slots   # Table -> slot
     cdef dict users   # Table -> how many interfaces
     cdef object stale  # (slot, waits when it was left), the oldest first: still with its table
@@ -118,9 +126,15 @@ cdef class Slots:
     cdef uint32_t fresh
     cdef uint64_t waits
 
-    def __cinit__(self, int tables):
+    def __cinit__(self, int tables, int outlines):
         self.tables = tables
         self.slots, self.users, self.stale, self.empty = {}, {}, deque(), []
+        self.outlines = outlines_open(outlines)
+        if self.outlines is NULL:
+            raise MemoryError("no memory for the tables of the eBPF filter")
+
+    def __dealloc__(self):
+        outlines_close(self.outlines)
 
     cdef int take(self, Table table) except -1:
         """The slot of a table that one more interface is to be judged by. Raises OSError."""
@@ -163,6 +177,7 @@ cdef class Slots:
             map_ = words_map(words, words[TABLE_WORDS])
         if map_ < 0:
             raise failure(map_, f"make a table of {table.nbytes} bytes for the eBPF filter (needs CAP_BPF)")
+        outline_set(&self.outlines[slot], slot, table.table)
         with nogil:
             error = set_value(self.tables, &slot, &map_)
         os.close(map_)  # the slot has it now
@@ -174,6 +189,7 @@ cdef class Slots:
     cdef int clear(self, uint32_t slot) except -1:
         with nogil:
             unset(self.tables, &slot)
+        outline_set(&self.outlines[slot], slot, NULL)
         self.waits += 1
         return 0
 
@@ -279,7 +295,7 @@ cdef class Filter:
                               complaint.text.decode(errors="replace"))
         finally:
             complaint_free(complaint)
-        self.slots = Slots(self.fds[PART_TABLES])
+        self.slots = Slots(self.fds[PART_TABLES], self.fds[PART_OUTLINES])
         if self.fds[PART_GUARD] >= 0:
             self.guard = Guard(self.fds[PART_GUARD])
         self.set_limit(limit)

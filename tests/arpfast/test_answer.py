@@ -75,6 +75,7 @@ MALFORMED = {
     "UDP": (ns(HIM6, OWN6, next_header=17), "NOT_ND"),
     "echo request": (ns(HIM6, OWN6)[:54] + b"\x80" + ns(HIM6, OWN6)[55:], "NOT_ND"),
     "router solicitation": (ns(HIM6, OWN6)[:54] + b"\x85" + ns(HIM6, OWN6)[55:], "NOT_ND"),
+    "the first byte of an echo request": (ns(HIM6, OWN6)[:54] + b"\x80", "NOT_ND"),
     "hop limit 254": (ns(HIM6, OWN6, hop_limit=254), "BAD_HOP_LIMIT"),
     "hop limit 0": (ns(HIM6, OWN6, hop_limit=0), "BAD_HOP_LIMIT"),
     "code 1": (ns(HIM6, OWN6, code=1), "BAD_CODE"),

@@ -96,12 +96,12 @@ def test_families_do_not_mix() -> None:
 def test_an_empty_table_finds_nothing() -> None:
     assert Table().find(IPv4Address(0)) is None
     assert Table().find(IPv6Address(0)) is None
-    assert Table().nbytes == 64
+    assert Table().nbytes == 256
 
 
 def test_a_prefix_is_one_entry() -> None:
-    assert Table(own=Spans.parse("::/0", "0.0.0.0/0")).nbytes == 64 + 2 * 32
-    assert Table(own=Spans.parse("10.0.0.0/12", "2001:db8::/64")).nbytes == 64 + 2 * 32
+    assert Table(own=Spans.parse("::/0", "0.0.0.0/0")).nbytes == 256 + 2 * 32
+    assert Table(own=Spans.parse("10.0.0.0/12", "2001:db8::/64")).nbytes == 256 + 2 * 32
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -115,6 +115,22 @@ def test_scattered_addresses_take_at_most_64_bytes(version: Version, count: int,
     assert table.nbytes <= 64 * count + 1024
     for span in list(own)[::97]:
         assert table.find(address_of(version, span.first)) is Kind.OWN
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 6, 50])
+def test_more_pools_than_the_outline_has_stretches(version: Version, count: int) -> None:
+    """Unequal gaps, of which the least are looked into; the ends of the address space among them."""
+    top = (1 << BITS[version]) - 1
+    edges = [(at * at * 5000, at * at * 5000 + 700 * at) for at in range(count)] + [(top - 3, top)]
+    own = Spans(Span(version, first, last) for first, last in edges[::2])
+    proxy = Spans(Span(version, first, last) for first, last in edges[1::2])
+    table = Table(own=own, proxy=proxy)
+    for first, last in edges:
+        for value in (first - 1, first, (first + last) // 2, last, last + 1):
+            if 0 <= value <= top:
+                address = address_of(version, value)
+                assert table.find(address) is expected(own, proxy, Spans(), address), address
 
 
 def test_the_words_are_the_table() -> None:
