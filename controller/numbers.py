@@ -123,8 +123,10 @@ def _of_term(term: Term) -> Iterator[Metric]:
         written.add_metric([resource, "written"], errands.done)
         written.add_metric([resource, "failed"], errands.failures)
     yield from (queued, written)
+    overwritten = reconciling.contending.overwritten
     for name, told, count in (
         ("decisions", "Times that it was decided what a Service has", reconciling.decisions),
         ("refusals", "Times that it was not what the Service asks for", reconciling.refusals),
+        ("overwritten", "Times that somebody wrote over what was just written to a Service", overwritten),
     ):
         yield CounterMetricFamily(f"arpfast_controller_{name}", told, value=count)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 Reason = Literal[
     "AdditionalAssignFailed", "AllocationFailed", "ClearAssignment", "IPAllocated", "LoadBalancerFailed",
-    "deprecatedAnnotation", "noclusterIPsIPFamily", "nolbIPsIPFamily", "not enough clusterips",
+    "StatusOverwritten", "deprecatedAnnotation", "noclusterIPsIPFamily", "nolbIPsIPFamily", "not enough clusterips",
 ]  # fmt: skip
-"""MetalLB's own, so that what watches for them goes on working."""
+"""MetalLB's own, so that what watches for them goes on working, and `StatusOverwritten`."""
 
 ONCE: frozenset[Reason] = frozenset({"ClearAssignment", "IPAllocated", "deprecatedAnnotation", "nolbIPsIPFamily"})
 """Of what happens; the others tell what is so, for as long as it is."""

@@ -87,7 +87,7 @@ class Proving:
     @property
     def due_s(self) -> float | None:
         """When the patience of one that waits ends."""
-        return min(self._since_s.values()) + PATIENCE_S if self._since_s else None
+        return next(iter(self._since_s.values())) + PATIENCE_S if self._since_s else None  # the longest is first
 
     def overdue(self, now_s: float) -> list[Key]:
         """Those who have waited for long enough."""

@@ -18,7 +18,8 @@ import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cluster.status import PoolCounts
-from controller.outcome import is_written
+from controller.contending import Contending
+from controller.outcome import ONCE, is_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,9 @@ class Telling(Protocol):
     def say(self, service: Service, note: Note) -> None:
         """Tell the owner of a Service."""
 
+    def contend(self, service: Service) -> None:
+        """Another writes to this Service again and again; for now it is left to him."""
+
     def ask(self, candidates: Spans) -> None:
         """Have the speakers find out about these addresses."""
 
@@ -78,6 +82,7 @@ class Reconciling:
         self._counted: dict[str, PoolCounts] = {}
         self._taking = False
         self._heard_of: dict[Key, None] = {}
+        self.contending = Contending()
         self.loaded = False
         """All that there was at first has been decided upon."""
         self.decisions = self.refusals = 0
@@ -128,6 +133,7 @@ class Reconciling:
 
     def written(self, service: Service) -> None:
         """What was told to be written is, and this is the Service with it; the watch may have told of it already."""
+        self.contending.wrote(service, self._clock())
         self._heard(service)
 
     def stale(self, key: Key, service: Service | None) -> None:
@@ -145,13 +151,15 @@ class Reconciling:
 
     @property
     def due_s(self) -> float | None:
-        """When somebody has waited for long enough, by the clock."""
-        return self.allocator.proving.due_s
+        """When somebody has waited for long enough, or is to be put right, by the clock."""
+        dues_s = (self.allocator.proving.due_s, self.contending.due_s)
+        return min((due_s for due_s in dues_s if due_s is not None), default=None)
 
     def hurry(self) -> None:
-        """Give those something who have waited for long enough."""
-        overdue = self.allocator.proving.overdue(self._clock())
-        self._decide(overdue)
+        """Give those something who have waited for long enough, and put right what is due."""
+        now_s = self._clock()
+        overdue = self.allocator.proving.overdue(now_s)
+        self._decide((*overdue, *self.contending.overdue(now_s)))
         for key in overdue:
             self.allocator.proving.forget(key)
 
@@ -187,16 +195,21 @@ class Reconciling:
         after = outcome.assignment
         if before != after:
             self._changed_pools |= {one.pool: None for one in (before, after) if one is not None}
+        needed = not is_written(service, after)
+        held = needed and self.contending.holds(service, now_s)
         for note in outcome.notes:
-            self._tell.say(service, note)
+            if not (held and note.reason in ONCE):  # it has not happened
+                self._tell.say(service, note)
         if service.spec.type == "LoadBalancer" and not service.status.load_balancer.ingress:
             self._without_since_s.setdefault(key, now_s)
         elif (since_s := self._without_since_s.pop(key, None)) is not None and service.status.load_balancer.ingress:
             self._took(now_s - since_s)
-        if is_written(service, after):
-            self._tell.withdraw(key)
-        else:
+        if needed and not held:
             self._tell.write(service, after)
+        else:
+            self._tell.withdraw(key)
+        if held:
+            self._tell.contend(service)
 
     def _forget(self, key: Key) -> None:
         before = self.allocator.assignment(key)
@@ -205,6 +218,7 @@ class Reconciling:
         self.allocator.forget(key, self._clock())
         self._newer.pop(key, None)
         self._without_since_s.pop(key, None)
+        self.contending.forget(key)
         self._tell.withdraw(key)
 
     def _latest(self, key: Key) -> Service | None:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from arpfast.spans import NOTHING, address_of
 from cluster import kinds
 from cluster.client import REQUEST_S, Client
+from cluster.errands import Errands
 from cluster.lease import clock_s
 from cluster.resources import Key
-from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses
+from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses, read_status_writer
 from controller.allocator import Allocator
 from controller.asking import Asking
+from controller.outcome import Note
 from controller.reconciling import Reconciling
 
 if TYPE_CHECKING:
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from cluster.probes import Said
     from cluster.resources import Service
     from cluster.world import Change, World
-    from controller.outcome import Assignment, Note
+    from controller.outcome import Assignment
     from controller.settings import Settings
+
+
+TELL_EVERY_S = 10.0
 
 
 class Fenced(Client):
@@ -83,7 +88,11 @@ class Term:
             Allocator, cool_down_s=settings.cool_down_s, balanced=settings.balance_pools, ahead=settings.probe_ahead
         )
         self.reconciling = Reconciling(allocator, self, took=took)
-        self.statuses = Statuses(fenced, written=self.reconciling.written, stale=self.reconciling.stale, log=log)
+        self.statuses = Statuses(fenced, written=self._written, stale=self._stale, log=log)
+        self._fenced = fenced
+        self._contests: Errands[Key, Service] = Errands(
+            self._find_out, log=log, what="reading who writes a service's status", in_flight=1, every_s=TELL_EVERY_S
+        )
         found = self._found if settings.probe_ahead else None
         self.asking = Asking(fenced, found, namespace=settings.namespace, log=log)
         if not settings.probe_ahead:
@@ -101,6 +110,7 @@ class Term:
             tasks.create_task(self.statuses.run())
             tasks.create_task(self.pool_statuses.run())
             tasks.create_task(self.asking.run())
+            tasks.create_task(self._contests.run())
             tasks.create_task(self._reconcile())
 
     async def _reconcile(self) -> None:
@@ -118,6 +128,27 @@ class Term:
                     await asyncio.sleep(0)  # the Lease's turn, and the health check's
             if due_s is not None and time.monotonic() >= due_s:
                 self.reconciling.hurry()
+
+    def _written(self, service: Service) -> None:
+        self.reconciling.written(service)
+        self._wake_in_time()
+
+    def _stale(self, key: Key, service: Service | None) -> None:
+        self.reconciling.stale(key, service)
+        self._wake_in_time()
+
+    def _wake_in_time(self) -> None:
+        """Something may be due sooner than it was."""
+        if self.reconciling.due_s is not None:
+            self._told.set()
+
+    async def _find_out(self, key: Key, service: Service) -> None:
+        """Who the other is that writes to a Service; tell of him."""
+        who = await read_status_writer(self._fenced, key) or "somebody"
+        reason = f"{who} writes over its addresses again and again, and ours are put back ever later: expected one "
+        class_ = service.spec.load_balancer_class
+        whose = f"loadBalancerClass {class_}" if class_ else "Services without a loadBalancerClass"
+        self.say(service, Note("Warning", "StatusOverwritten", f"{reason}controller for {whose}"))
 
     def _found(self, said: list[Said]) -> None:
         """The speakers have found this out."""
@@ -155,6 +186,10 @@ class Term:
     def count(self, pool: str, counts: PoolCounts) -> None:
         """By a patch of its status, one a second at most."""
         self.pool_statuses.want(Key(self._namespace, pool), counts)
+
+    def contend(self, service: Service) -> None:
+        """By an Event that names him."""
+        self._contests.want(service.key, service)
 
     def ask(self, candidates: Spans) -> None:
         """By an annotation of our ConfigurationState."""

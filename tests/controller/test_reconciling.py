@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from cluster.config import Config
 from cluster.probes import Said
 from cluster.world import Change, World
 from controller.allocator import Allocator
+from controller.outcome import Assignment
 from controller.reconciling import STEP, Reconciling
 from tests.controller.cluster import pool, service, written
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from cluster.config import Pool
     from cluster.resources import Key, Service
     from cluster.status import PoolCounts
-    from controller.outcome import Assignment, Note
+    from controller.outcome import Note
 
 
 class Api:
@@ -37,6 +39,7 @@ class Api:
         self.said: list[tuple[str, str]] = []
         self.asked: list[Spans] = []
         self.took: list[float] = []
+        self.contended: list[str] = []
         self.lead()
 
     def lead(self) -> None:
@@ -52,6 +55,9 @@ class Api:
 
     def ask(self, candidates: Spans) -> None:
         self.asked.append(candidates)
+
+    def contend(self, service: Service) -> None:
+        self.contended.append(service.metadata.name)
 
     def withdraw(self, key: Key) -> None:
         self.wishes.pop(key, None)
@@ -360,4 +366,29 @@ def test_nobody_is_in_a_hurry_for_ever() -> None:
     api.tell(WEB)
     api.now_s = 2.0
     api.reconciling.hurry()
+    assert api.reconciling.due_s is None
+
+
+def test_two_who_put_one_another_right_do_so_ever_more_slowly() -> None:
+    """Another controller that gives the same Service something else: for ten minutes, each as fast as it can."""
+    api = Api(A)
+    api.start()
+    api.store(service("web"), service("dns"))
+    api.tell(WEB, DNS)
+    api.carry_out()
+    while api.now_s < 600.0:
+        api.store(written(api.services[WEB], Assignment("his", (ip_address("172.16.0.9"),))))
+        api.tell(WEB)
+        if not api.wishes:
+            assert api.reconciling.due_s is not None
+            api.now_s = api.reconciling.due_s
+            api.reconciling.hurry()
+        api.carry_out()
+        assert api.addresses()["web"] == ("192.0.2.0",)
+    assert api.writes < 25
+    assert set(api.contended) == {"web"}
+    api.store(service("web", ips="192.0.2.3", has=("172.16.0.9",), of="his"))
+    api.tell(WEB)
+    api.carry_out()
+    assert api.addresses()["web"] == ("192.0.2.3",), "expected its owner not to wait"
     assert api.reconciling.due_s is None

@@ -68,6 +68,16 @@ def test_what_is_written(installed: ControlPlane, replica: Replica) -> None:
     took = "arpfast_controller_allocation_seconds_count"
     wait_until(lambda: replica.number(took) == 2, LONG_S, what="both to be counted")
     assert replica.number("metallb_k8s_client_config_loaded_bool") == 1
+    another = {"status": {"loadBalancer": {"ingress": [{"ip": "172.16.0.9"}]}}}
+
+    def noticed() -> bool:
+        installed.api.patch("services", "web", another, subresource="status")
+        return any(each["reason"] == "StatusOverwritten" for each in installed.api.list("events", "default"))
+
+    wait_until(noticed, LONG_S, what="it to be told that another writes as well", every_ms=50)
+    wish = {"metadata": {"annotations": {"metallb.io/loadBalancerIPs": "192.0.2.3"}}}
+    installed.api.patch("services", "web", wish)
+    wait_addresses(installed, web=("192.0.2.3",), dual=("192.0.2.1", "2001:db8::"))
     replica.stop()
 
 
