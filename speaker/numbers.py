@@ -1,7 +1,8 @@
 """The speaker's metrics, read at the moment of the scrape: MetalLB's names where it has one, else ours.
 
 Nothing is counted for each address, for that would grow for ever: where MetalLB has a label `ip`, ours says how much
-it is altogether. `metallb_speaker_announced` has one series for each address that is answered here now, one for each
+it is altogether; and `metallb_layer2_*` have no type, since a counter's name would end in `_total`, as MetalLB's do
+not. `metallb_speaker_announced` has one series for each address that is answered here now, one for each
 that is announced by BGP, and no other.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
 from arpfast.answer import Verdict
@@ -73,7 +74,7 @@ class Numbers(Collector):
         sent = sum(sum(link.sent.values()) for link in links)
         told = "Questions for addresses that are answered here"
         asked = replies + judged[Verdict.LIMITED]
-        yield CounterMetricFamily("metallb_layer2_requests_received", told, value=asked)
+        yield UnknownMetricFamily("metallb_layer2_requests_received", told, value=asked)
         told = "Replies to questions for addresses that are answered here"
-        yield CounterMetricFamily("metallb_layer2_responses_sent", told, value=replies)
-        yield CounterMetricFamily("metallb_layer2_gratuitous_sent", "Frames sent unasked", value=sent)
+        yield UnknownMetricFamily("metallb_layer2_responses_sent", told, value=replies)
+        yield UnknownMetricFamily("metallb_layer2_gratuitous_sent", "Frames sent unasked", value=sent)

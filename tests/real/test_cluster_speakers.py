@@ -50,6 +50,8 @@ def test_a_service_is_reached_told_of_and_taken_over(lab: Lab, installed: Contro
     )
     assert announced in metrics
     assert "metallb_k8s_client_config_loaded_bool 1.0" in metrics
+    for name in ("requests_received", "responses_sent", "gratuitous_sent"):
+        assert f"\nmetallb_layer2_{name} " in metrics, "expected the name that dashboards know"
 
     owner.process.kill()
     heir = speakers.wait_owner(V4, speakers.but(owner))
