@@ -158,12 +158,15 @@ def _is_address(text: str) -> bool:
 
 
 def _times(findings: Findings, spec: custom.BGPPeerSpec) -> tuple[int | None, int | None]:
-    """The hold and the keepalive time in whole seconds: where one is not said it follows from the other."""
+    """The hold and the keepalive time in whole seconds: where one is not said it follows from the other.
+
+    Both 0 is what MetalLB's conversion made of a peer of `v1beta1` that said neither.
+    """
     hold_ns = _duration(findings, "spec.holdTime", spec.hold_time)
     keepalive_ns = _duration(findings, "spec.keepaliveTime", spec.keepalive_time)
     if hold_ns is not None and hold_ns // 10**9 in (1, 2):
         findings.add("spec.holdTime", spec.hold_time, "0s, or 3s and more")
-    if hold_ns is None and keepalive_ns is None:
+    if (hold_ns is None and keepalive_ns is None) or hold_ns == keepalive_ns == 0:
         return None, None
     if hold_ns is None:
         assert keepalive_ns is not None

@@ -206,6 +206,7 @@ def test_accepted(written: list[Object]) -> None:
         ("9s", "2s", (9, 2)),
         ("1m30.5s", "1s", (90, 1)),
         ("0", None, (0, 0)),
+        ("0s", "0s", (None, None)),
     ],
 )
 def test_one_time_follows_from_the_other(
