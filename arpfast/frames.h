@@ -22,6 +22,13 @@
 #define STEP (void)0
 #endif
 
+/* What is long and hardly ever asked. In the kernel everything else is inlined, and this would fill the cache. */
+#ifdef __bpf__
+#define SELDOM __attribute__((noinline))
+#else
+#define SELDOM inline
+#endif
+
 /* In the kernel a frame lies as IP has it, two bytes before a multiple of eight; a compiler that is not told so takes
  * words of it byte by byte. Everywhere else it may lie as it likes. */
 #ifdef __bpf__

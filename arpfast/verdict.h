@@ -60,9 +60,7 @@ static inline int link_is_own(const struct link *link, const uint8_t mac[6]) {
     return mac_number(mac) == mac_number(link->mac);
 }
 
-/* Whether a hardware address is of this host: then what it claims is no conflict. */
-static inline int link_is_kin(const struct link *link, const uint8_t mac[6]) {
-    uint64_t number = mac_number(mac);
+static SELDOM int link_has(const struct link *link, uint64_t number) {
     if (number == mac_number(link->mac)) return 1;
     UNROLLED
     for (uint32_t i = 0; i < LINK_KIN; i++) {
@@ -71,6 +69,11 @@ static inline int link_is_kin(const struct link *link, const uint8_t mac[6]) {
         if (number == mac_number(link->kin[i])) return 1;
     }
     return 0;
+}
+
+/* Whether a hardware address is of this host: then what it claims is no conflict. */
+static inline int link_is_kin(const struct link *link, const uint8_t mac[6]) {
+    return link_has(link, mac_number(mac));
 }
 
 /* Whether a hardware address is of another host of our ring. */

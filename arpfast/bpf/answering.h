@@ -187,6 +187,21 @@ static __always_inline int answer_xdp_nd(struct xdp_md *context, struct sheet *s
     return XDP_TX;
 }
 
+/* Of one option, as nearly all are. */
+static __always_inline int answer_xdp_usual_nd(struct xdp_md *context, struct sheet *sheet, __u64 seat) {
+    const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
+    struct outcome outcome;
+    if (data + sizeof(struct nd_frame) > end) return XDP_PASS;
+    enum deed deed = judge_as_nd(sheet, seat, ALIGNED(data), sizeof(struct nd_frame), &outcome);
+    if (deed != SEND) return deed == REFUSE ? XDP_DROP : XDP_PASS;
+    if (!fit(context, sizeof(struct nd_frame))) return XDP_PASS;
+    __u8 *out = (__u8 *)(long)context->data;
+    end = (const __u8 *)(long)context->data_end;
+    if (out + sizeof(struct nd_frame) > end) return XDP_DROP;
+    nd_reply(identity(seat), ALIGNED(out), ALIGNED(out), outcome.mac, (enum kind)outcome.kind);
+    return XDP_TX;
+}
+
 SEC("xdp")
 int answer_xdp(struct xdp_md *context) {
     const __u8 *data = (const __u8 *)(long)context->data, *end = (const __u8 *)(long)context->data_end;
@@ -199,7 +214,10 @@ int answer_xdp(struct xdp_md *context) {
     if (!seat) return XDP_PASS;
     struct sheet *sheet = bpf_map_lookup_elem(&sheets, &only);
     if (!sheet) return XDP_PASS;
-    return is_arp ? answer_xdp_arp(context, sheet, seat) : answer_xdp_nd(context, sheet, seat);
+    if (is_arp) return answer_xdp_arp(context, sheet, seat);
+    int usual = frame->ipv6.payload_length == net16(sizeof(struct nd_frame) - ND_AT);
+    if (usual && data + sizeof(struct nd_frame) <= end) return answer_xdp_usual_nd(context, sheet, seat);
+    return answer_xdp_nd(context, sheet, seat);
 }
 
 /* Ethernet header, and IPv6's as far as its next header: enough to leave other traffic alone. */

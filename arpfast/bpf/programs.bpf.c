@@ -171,7 +171,7 @@ enum admission { ADMITTED, ASKER_LIMITED, ALL_LIMITED };
 /* The policy of ../guard.h. Questions and answers of one MAC are two buckets; the common one is for questions only.
  * Newcomers get the first half of it and are not remembered if refused, so a flood of ever new MACs neither displaces
  * those whom we know nor spends their share. `guarded`: the asker's own bucket has been looked at already. */
-static __always_inline enum admission admit(__u64 asker, enum concern concern, const struct limits *set, int guarded) {
+static SELDOM enum admission admit(__u64 asker, enum concern concern, const struct limits *set, int guarded) {
     __u64 key = asker | (__u64)concern << 48, now = bpf_ktime_get_ns();
     if (is_member(asker)) return ADMITTED;
     __u64 *full = bpf_map_lookup_elem(&askers, &key);
