@@ -127,6 +127,8 @@ class Transport(Message, frozen=True):
 class GracefulRestart(Message, frozen=True):
     enabled: Annotated[bool, 1] = False
     restart_time: Annotated[int, 2] = 0
+    deferral_time: Annotated[int, 4] = 0
+    local_restarting: Annotated[bool, 10] = False
 
 
 class MpGracefulRestartConfig(Message, frozen=True):

@@ -3,6 +3,10 @@
 What the daemon has of a peer is not compared field by field, for it fills in much of its own: a digest of what was
 asked for stands in the peer's description, behind its name. What has another digest is removed and made anew. What can
 be changed without that, how often a connection is tried and that BFD begins, is no part of the digest, and is compared.
+
+With graceful restart a first session says that we have restarted and, truly, for the kernel forwards without us, that
+our forwarding state was preserved. A peer that is not told so drops what it has kept for us before it is told it again
+(RFC 4724 section 4.2).
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ IDLE_AFTER_RESET_S = 1
 """A reset is what BFD does to a session."""
 RESTART_TIME_S = 60
 """So long a peer keeps what we told it, when we restart gracefully."""
+DEFERRAL_S = 1
+"""So long the daemon waits, after a restart, for a peer to have told all it has, before it tells the peer anything."""
 MULTIHOP_TTL = 255
 BFD_INTERVAL_MS, BFD_MULTIPLIER = 300, 3
 MARK = "arpfast"
@@ -94,6 +100,8 @@ def write(neighbour: Neighbour, address: str, *, bfd: bool = True) -> messages.P
     return msgspec.structs.replace(
         written,
         conf=msgspec.structs.replace(conf, description=described),
+        graceful_restart=written.graceful_restart
+        and msgspec.structs.replace(written.graceful_restart, deferral_time=DEFERRAL_S, local_restarting=True),
         timers=messages.Timers(msgspec.structs.replace(timers, connect_retry=connect_s)),
         bfd=written.bfd if bfd else None,
     )

@@ -51,8 +51,8 @@ def test_everything_that_is_said_is_written() -> None:
     assert told.timers == messages.Timers(messages.TimersConfig(7, 10, 2, 1))
     assert told.transport == messages.Transport("192.0.2.9", 1790)
     assert told.ebgp_multihop == messages.EbgpMultihop(enabled=True, multihop_ttl=255)
-    assert told.graceful_restart is not None
-    assert told.graceful_restart.enabled
+    preserved = messages.GracefulRestart(enabled=True, restart_time=60, deferral_time=1, local_restarting=True)
+    assert told.graceful_restart == preserved
     assert all(each.mp_graceful_restart == _ENABLED for each in told.afi_safis)
     assert {each.config.family.afi for each in told.afi_safis if each.config and each.config.family} == {1, 2}
     assert told.bfd == messages.BfdPeerConfig(True, 300_000, 100_000, 5)
