@@ -2,7 +2,8 @@
 
 What is wrong with one kind of object does not hold up another. Of a kind with a problem all objects stay as they were
 when all of them were last good: half of a change is worse than none of it. What refers to another kind is checked
-against, and resolved by, what is in force of that; what stays as it was may still name what there is no longer.
+against, and resolved by, what is in force of that; what stays as it was may still name what there is no longer, and a
+BFDProfile is kept for a peer that does: without it the peer would not be as it was.
 Of peers and of what is announced to them nothing may be in force yet, as after a start: then those objects are that
 nothing is wrong with, for a session that stands must not end because another has been mistyped.
 
@@ -123,7 +124,10 @@ def _parse(
         ours = {peer.name for peer in peers if not node or node in peer.nodes}
         found = found + [problem for problem in echoes if problem.key.name in ours]
     if wrong and last:
-        config = msgspec.structs.replace(config, peers=_in_force(peers, wrong, found, last.peers, node))
+        peers = _in_force(peers, wrong, found, last.peers, node)
+        named = {peer.bfd_profile for peer in peers} - profiles.keys()
+        kept = {name: profile for name, profile in last.bfd_profiles.items() if name in named}
+        config = msgspec.structs.replace(config, peers=peers, bfd_profiles={**profiles, **kept})
     return Parsed(config, tuple(problems + found))
 
 

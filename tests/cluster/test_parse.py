@@ -77,6 +77,16 @@ def test_advertisements_are_resolved_by_the_pools_in_force() -> None:
     assert [sorted(each.pools) for each in config.l2_advertisements] == [["a"], []]
 
 
+def test_a_bfd_profile_that_is_deleted_is_kept_for_the_peers_that_have_it() -> None:
+    config = parsed(*GOOD, bfd("other")).config
+    for _ in range(2):
+        config, problems = parsed(peer("a", bfdProfile="a"), last=config)
+        assert [problem.field for problem in problems] == ["spec.bfdProfile"]
+        assert (config.peers[0].bfd_profile, list(config.bfd_profiles)) == ("a", ["a"])
+    mended, problems = parsed(peer("a"), last=config)
+    assert (list(mended.bfd_profiles), problems) == ([], ())
+
+
 def test_where_no_node_is_known_any_two_may_meet_on_one() -> None:
     objects = Objects(
         pools=(pool("a", "192.0.2.0/24"),),
