@@ -13,7 +13,7 @@ from speaker.bgp.protobuf import encode
 from speaker.bgp.routes import LARGE, TAG_ADMIN, Route, in_order, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from speaker.bgp.wish import Prefix
 
@@ -63,17 +63,17 @@ def _attributes(route: Route) -> bytes:
     return encode(Path(pattrs=tuple(attributes)))
 
 
-def read(destination: messages.Destination) -> tuple[Prefix, Route] | None:
-    """What the daemon has of a prefix from us; None if that is nothing."""
+def read(destination: messages.Destination, tags: Container[int]) -> tuple[Prefix, Route] | None:
+    """What the daemon has of a prefix from us, where it knows these tags; None if that is nothing."""
     for found in destination.paths:
-        route = _route(found)
+        route = _route(found, tags)
         if route.tags and found.nlri is not None and found.nlri.prefix is not None:
             prefix = found.nlri.prefix
             return f"{prefix.prefix}/{prefix.prefix_len}", route
     return None
 
 
-def _route(found: Path) -> Route:
+def _route(found: Path, known: Container[int]) -> Route:
     local_pref, plain, large = None, list[str](), list[messages.LargeCommunity]()
     for attribute in found.pattrs:
         if attribute.local_pref is not None:
@@ -82,13 +82,14 @@ def _route(found: Path) -> Route:
             plain = [f"{each >> 16}:{each & 0xFFFF}" for each in attribute.communities.communities]
         elif attribute.large_communities is not None:
             large = list(attribute.large_communities.communities)
-    tags = sorted(each.local_data1 << 32 | each.local_data2 for each in large if each.global_admin == TAG_ADMIN)
-    others = [
-        f"{LARGE}{each.global_admin}:{each.local_data1}:{each.local_data2}"
-        for each in large
-        if each.global_admin != TAG_ADMIN
-    ]
-    return Route(tuple(tags), local_pref, in_order([*plain, *others]))
+    tags, others = list[int](), list[str]()
+    for each in large:
+        tag = each.local_data1 << 32 | each.local_data2
+        if each.global_admin == TAG_ADMIN and tag in known:
+            tags.append(tag)
+        else:  # somebody may have asked for one that looks like a tag
+            others.append(f"{LARGE}{each.global_admin}:{each.local_data1}:{each.local_data2}")
+    return Route(tuple(sorted(tags)), local_pref, in_order([*plain, *others]))
 
 
 def requests(paths: Iterable[bytes]) -> Iterator[messages.AddPathStreamRequest]:

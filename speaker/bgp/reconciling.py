@@ -92,7 +92,7 @@ class Reconciliation:
         for family in paths.FAMILIES.values():
             request = messages.ListPathRequest(messages.GLOBAL_TABLE, family, LISTED_AT_ONCE)
             async for told in connection.each("ListPath", request, messages.ListPathResponse):
-                if told.destination is not None and (found := paths.read(told.destination)) is not None:
+                if told.destination is not None and (found := paths.read(told.destination, self.rules)) is not None:
                     self.routes[found[0]] = found[1]
         self.peers, self._strangers = {}, []
         for known in map(peers.known, await self.list_peers()):

@@ -111,7 +111,7 @@ class Planner:
 
     def _said(self, attributes: Attributes) -> tuple[int | None, tuple[str, ...]]:
         if not self.draining:
-            return attributes.local_pref or None, attributes.communities
+            return attributes.local_pref or None, in_order(attributes.communities)
         return 0, in_order({*attributes.communities, GRACEFUL_SHUTDOWN})
 
     def _tag(self, names: list[str], attributes: Attributes | None) -> int:

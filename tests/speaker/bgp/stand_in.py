@@ -141,11 +141,15 @@ class StandIn:
         return {peers.known(each).name: peers.known(each).digest for each in self.peers.values()}
 
 
+LOOKALIKE = f"large:{TAG_ADMIN}:1:2"
+"""Somebody may ask for a community that looks like a tag."""
+
+
 def tags(path: messages.Path) -> set[int]:
     found: Any = [each.large_communities for each in path.pattrs if each.large_communities is not None]
     return {
         each.local_data1 << 32 | each.local_data2
         for one in found
         for each in one.communities
-        if each.global_admin == TAG_ADMIN
+        if each.global_admin == TAG_ADMIN and (each.local_data1, each.local_data2) != (1, 2)
     }

@@ -11,18 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.communities import order
 from cluster.config import Peer
 from speaker.bgp import messages, paths, peers
 from speaker.bgp.failure import DaemonError
 from speaker.bgp.reconciling import Reconciliation
-from speaker.bgp.routes import Plan, Planner, Target, in_order
+from speaker.bgp.routes import Plan, Planner, Target
 from speaker.bgp.wish import Attributes, Neighbour
-from tests.speaker.bgp.stand_in import StandIn
+from tests.speaker.bgp.stand_in import LOOKALIKE, StandIn
 
 PEERS = ["a", "b", "c"]
 PREFIXES = ["198.51.100.0/24", "198.51.100.1/32", "2001:db8:1::/64"]
 ATTRIBUTES = st.builds(
-    Attributes, st.sampled_from([0, 100]), st.sets(st.sampled_from(["1:1", "large:1:2:3"])).map(in_order)
+    Attributes,
+    st.sampled_from([0, 100]),
+    st.sets(st.sampled_from(["1:1", "large:1:2:3", LOOKALIKE])).map(lambda some: tuple(sorted(some, key=order))),
 )
 WISHES = st.tuples(
     st.dictionaries(st.sampled_from(PEERS), st.sampled_from([1, 2])),  # a peer, and the version of its settings
@@ -53,7 +56,9 @@ async def apply(daemon: Reconciliation, stand_in: StandIn, wanted: Wanted) -> No
 
 def has(stand_in: StandIn, wanted: Wanted) -> bool:
     planned = plan(wanted)
-    found = [paths.read(messages.Destination(prefix, (path,))) for prefix, path in stand_in.paths.items()]
+    found = [
+        paths.read(messages.Destination(prefix, (path,)), planned.rules) for prefix, path in stand_in.paths.items()
+    ]
     digests = {name: peers.known(peer).digest for name, peer in neighbours(wanted[0]).items()}
     statements = {each.name for rule in planned.rules.values() for each in rule.statements}
     return (

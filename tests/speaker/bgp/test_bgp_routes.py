@@ -139,11 +139,12 @@ def test_another_address_of_a_peer_or_of_ours_makes_another_statement() -> None:
 
 @given(ROUTES)
 def test_a_path_is_read_as_it_was_written(routes: dict[str, dict[str, Attributes]]) -> None:
-    for prefix, route in Planner(TARGETS).plan(routes).routes.items():
+    plan = Planner(TARGETS).plan(routes)
+    for prefix, route in plan.routes.items():
         path = decode(messages.Path, paths.announcement(prefix, route))
         stranger = msgspec.structs.replace(path, pattrs=())
-        assert paths.read(messages.Destination(prefix, (stranger, path))) == (prefix, route)
-        assert paths.read(messages.Destination(prefix, (stranger,))) is None
+        assert paths.read(messages.Destination(prefix, (stranger, path)), plan.rules) == (prefix, route)
+        assert paths.read(messages.Destination(prefix, (stranger,)), plan.rules) is None
         gone = decode(messages.Path, paths.withdrawal(prefix))
         assert (gone.is_withdraw, gone.nlri, gone.family) == (True, path.nlri, path.family)
 
