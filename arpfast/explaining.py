@@ -19,22 +19,30 @@ def explain(duties: Duties, version: Version, value: int, now: float, now_unix_s
     moment for people.
     """
     own, proxied = duties.wanted(version, value)
+    common = bool(duties.settings.common.find(version, value))
     address = address_of(version, value)
     links = []
     for index, interface in sorted(duties.snapshot.items()):
         presence = duties.presences.get(index)
         if presence is not None:
-            links.append(_on(presence, version, value, now, now_unix_s - now, wanted=own or proxied))
+            links.append(_on(presence, version, value, now, now_unix_s - now, _why_not(own or proxied, common)))
             continue
         refusal = duties.settings.choice.refusal(interface)
         why = f"the interface is {refusal.value}" if refusal is not None else ""
         links.append(LinkExplanation(interface.name, index, Phase.ABSENT, why))
     kernel = tuple(i.name for i in duties.snapshot.values() if kernel_addresses([i]).find(version, value))
-    return Explanation(str(address), own or proxied, proxied and not own, kernel, tuple(links))
+    return Explanation(str(address), own or proxied or common, proxied and not own, kernel, tuple(links))
+
+
+def _why_not(wanted: bool, common: bool) -> str:
+    """Why it is nothing on an interface that is used."""
+    if wanted:
+        return "wanted on other interfaces only"
+    return "the ring has not given it to this host" if common else "not among the addresses to answer for"
 
 
 def _on(
-    presence: Presence, version: Version, value: int, now: float, to_unix_s: float, *, wanted: bool
+    presence: Presence, version: Version, value: int, now: float, to_unix_s: float, why_not: str
 ) -> LinkExplanation:
     key = (version, value)
     interface = presence.interface
@@ -57,10 +65,8 @@ def _on(
         why = f"{held.mac.hex(':')} uses it"
     elif presence.proxying.find(*key):
         phase = Phase.PROXYING
-    elif wanted:
-        why = "wanted on other interfaces only"
     else:
-        why = "not among the addresses to answer for"
+        why = why_not
     return LinkExplanation(
         interface.name,
         interface.index,

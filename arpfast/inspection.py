@@ -79,7 +79,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     address: str
     wanted: bool
-    """Among the addresses or proxied prefixes that were asked for."""
+    """Among the addresses or proxied prefixes that were asked for, be it of another host of the ring."""
     proxied: bool
     kernel_interfaces: tuple[str, ...] = ()
     """Interfaces on which the kernel itself owns it, and answers with its own MAC."""

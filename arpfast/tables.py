@@ -166,6 +166,7 @@ def show_explanation(told: dict[str, Any]) -> None:
     routes = told.get("routes", [])
     shown = [link for link in links if link["phase"] != "absent"] if answered else links
     where = ", ".join(link["interface"] for link in answered)
+    ring = told["ring"]
     if answered:
         how = "proxied" if told["proxied"] else "answered"
         console.print(Text(f"{told['address']} is {how} on {where}", style="green"))
@@ -175,8 +176,12 @@ def show_explanation(told: dict[str, Any]) -> None:
         console.print(
             Text(f"{told['address']} is not answered: it is not among the addresses to answer for", style="red")
         )
+    elif ring is not None and ring["owner"] is not None and not ring["ours"]:
+        console.print(Text(f"{told['address']} is not answered here, but by {ring['owner']}"))
     else:
         console.print(Text(f"{told['address']} is not answered", style="red"))
+    if ring is not None and ring["aside"]:
+        console.print(Text(f"this member answers for nothing: {ring['aside']}", style="yellow"))
     if told["kernel_interfaces"]:
         console.print(Text(f"the kernel has it on {', '.join(told['kernel_interfaces'])}", style="yellow"))
     asked = told["last_asked"]
@@ -194,7 +199,7 @@ def show_explanation(told: dict[str, Any]) -> None:
         rows.append((link["interface"], _styled(link["phase"]), since, Text(why), ", ".join(confirmed)))
     if rows:
         console.print(_table(["interface", "phase", "since", "why", "confirmed by"], rows))
-    if (ring := told["ring"]) is not None:
+    if ring is not None:
         owner = "nobody" if ring["owner"] is None else f"{ring['owner']}{' (this member)' if ring['ours'] else ''}"
         console.print(Text(f"owned by {owner}, epoch {ring['epoch']}"))
         turns = [

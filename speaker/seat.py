@@ -221,6 +221,7 @@ class Seat:
                 conflict=ConflictPolicy.DEFEND,
             ),
             standby=self.electorate.spans.of_version(6),
+            common=self.electorate.spans,
         )
         self._standby = wish.standby
         self._announcer.want(self.places.answers(owned, fresh), wish)

@@ -74,6 +74,8 @@ class AddressState(msgspec.Struct, frozen=True):
     ours: bool
     succession: tuple[Successor, ...]
     """Who would own it, in order, and what stands in the way of whom."""
+    aside: str = ""
+    """Why this member answers for nothing at all, if that is so."""
 
 
 def ring_state(ownership: Ownership, profile: str, missing: tuple[Missing, ...] = ()) -> RingState:
@@ -125,7 +127,18 @@ def address_state(ownership: Ownership, version: Version, value: int) -> Address
         0 if best is None else -best[0],
         best is not None and best[1] == ownership.me.name,
         tuple(Successor(one.name, one.turn, ", ".join(one.reasons)) for one in succession),
+        _aside(ownership),
     )
+
+
+def _aside(ownership: Ownership) -> str:
+    if ownership.displaced:
+        return "another host has this member's name"
+    if not ownership.me.carrier:
+        return "no interface has a carrier"
+    if not ownership.settled:
+        return "it stands aside until it has heard the others"
+    return "" if ownership.has_quorum else "less than a quorum is here"
 
 
 def news(event: Event) -> Told:

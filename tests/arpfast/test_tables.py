@@ -88,6 +88,16 @@ def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     assert "loopback" not in said
 
 
+def test_who_else_has_an_address_of_the_ring(capsys: pytest.CaptureFixture[str]) -> None:
+    ring = {"owner": "b", "ours": False, "epoch": 3, "succession": [], "aside": ""}
+    tables.show_explanation({**EXPLANATION, "ring": ring})
+    assert shown(capsys).startswith("192.0.2.1 is not answered here, but by b\n")
+    tables.show_explanation({**EXPLANATION, "ring": {**ring, "owner": None, "aside": "no interface has a carrier"}})
+    said = shown(capsys)
+    assert said.startswith("192.0.2.1 is not answered\nthis member answers for nothing: no interface has a carrier\n")
+    assert "owned by nobody" in said
+
+
 @pytest.mark.parametrize(
     ("phase", "ours", "told"),
     [

@@ -9,6 +9,7 @@ from arpfast.ring.orders import Terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip
 from arpfast.ring.standing import Standing
+from arpfast.ring.telling import address_state
 from arpfast.spans import NOTHING, Spans
 from tests.arpfast.ring.world import ALARM_S, DELAY_S, QUIET_S, SUSPECT_S, TICK_S, World
 
@@ -90,6 +91,25 @@ def test_who_starts_says_so_before_it_takes_part() -> None:
     other.standing(said)
     other.settle(0.2)
     assert other.orders(0.2).answers == ADDRESSES, "expected nothing to be left to who may take long to settle"
+
+
+def test_why_a_member_answers_for_nothing_is_told_of_each_address() -> None:
+    me = Ownership(Standing("a", 7), Terms(quorum=True, members=2))
+    me.want(ADDRESSES, NOTHING)
+
+    def aside() -> str:
+        me.orders(0.0)
+        return address_state(me, 4, 0xC000020A).aside
+
+    assert aside() == "it stands aside until it has heard the others"
+    me.settle(0.0)
+    assert aside() == "less than a quorum is here"
+    me.terms = Terms()
+    me.orders(0.0)
+    me.settle(0.0)
+    assert aside() == ""
+    me.be(carrier=False)
+    assert aside() == "no interface has a carrier"
 
 
 def test_of_two_hosts_of_one_name_one_stays() -> None:
