@@ -52,10 +52,9 @@ def distinct(description: str, items: Schema, **more: Any) -> Schema:
 
 
 def fields(description: str, told: dict[str, Schema], *, required: tuple[str, ...] = (), **more: Any) -> Schema:
-    """An object."""
-    return _made(
-        "object", description, more | ({"required": list(required)} if required else {}) | {"properties": told}
-    )
+    """An object. What is empty is not written: the API server drops it, and whoever applied it would see a change."""
+    parts = {"required": list(required), "properties": told}
+    return _made("object", description, more | {name: part for name, part in parts.items() if part})
 
 
 def _made(kind: str, description: str, more: Schema) -> Schema:
@@ -138,9 +137,10 @@ def version(
     parts["status"] = status or fields("Nothing yet.", {})
     head: dict[str, Schema] = {"apiVersion": text(), "kind": text(), "metadata": {"type": "object"}}
     whole = fields(description, head | parts, required=("spec",) if required else ())
+    shown = {"additionalPrinterColumns": columns} if columns else {}
     return {
-        "name": name, "served": True, "storage": True, **more,
-        "additionalPrinterColumns": columns, "schema": {"openAPIV3Schema": whole}, "subresources": {"status": {}},
+        "name": name, "served": True, "storage": True, **more, **shown,
+        "schema": {"openAPIV3Schema": whole}, "subresources": {"status": {}},
     }  # fmt: skip
 
 
