@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from arpfast.config import Backend
 from bench.stage import Pool, staged
 from lab import ProcessFailed, peers
-from lab.generator import Flood
 from lab.peers.keepalived import Keepalived
 from lab.programs import GORESPONDER
 
@@ -144,11 +142,10 @@ class Other:
 
     @contextmanager
     def on(self, stage: Stage, pool: Pool) -> Iterator[Process]:
-        """Run it. farpd is let learn first: for a second it asks whether an address is free, and must not be rushed."""
+        """Run it. farpd learns each address first: for a second it asks whether it is free, and must not be rushed."""
         process: Process = getattr(peers, self.name)(stage.far, _prefix(pool), cpus=stage.cores)
         if self.name == "farpd":
-            Flood.start(stage.near, pool.first, pool.count, rate_per_s=1024, seconds=pool.count / 1024 + 0.2).wait()
-            time.sleep(1.5)
+            stage.wait_answered(*pool.each(), deadline_s=60, every_ms=1500)
         else:
             stage.wait_answered(pool.first)
         stage.settle(process.pid)

@@ -1,7 +1,8 @@
 """Replies a second under a flood, the answerer on a core of its own.
 
 A closed loop: generator and reception have core 0 together, and offer what that core can take. Who leaves it less to
-do is offered more. The kernel answers right there, on core 0, where it receives; core 1 is then idle.
+do is offered more. The kernel answers right there, on core 0, where it receives; core 1 is then idle. farpd has a case
+of its own: asked for a thousand addresses at once, it never comes to the end of finding out whether they are free.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
     from bench.conftest import Rounds
     from bench.ledger import Ledger
 
-ARP, ND = "ARP, 1 024 addresses", "ND, 16 addresses"
-POOLS = {ARP: Pool.of("10.1.0.0/22"), ND: Pool.of("2001:db8::100/124")}
+ARP, FEW, ND = "ARP, 1 024 addresses", "ARP, 16 addresses", "ND, 16 addresses"
+POOLS = {ARP: Pool.of("10.1.0.0/22"), FEW: Pool.of("10.1.0.0/28"), ND: Pool.of("2001:db8::100/124")}
 BOTH: tuple[Answerer, ...] = (Arpfast(), *BACKENDS, Kernel(), Other("cloop"), Other("goresponder"), Vrrp(), Reflector())
-ONLY_ONE = {ARP: Other("farpd"), ND: Other("ndppd")}
+ONLY_ONE: tuple[tuple[str, Answerer], ...] = (FEW, Arpfast()), (FEW, Other("farpd")), (ND, Other("ndppd"))
 
 
 def test_flood(ledger: Ledger, rounds: Rounds) -> None:
     there = present(BOTH, ledger)
-    cases = [(case, who) for case, only in ONLY_ONE.items() for who in (*there, only)]
+    cases = [*((case, who) for case in (ARP, ND) for who in there), *ONLY_ONE]
     for case, who in rounds(cases, lambda one: f"{one[0]}: {one[1].name}"):
         with staged() as stage, who.on(stage, POOLS[case]):
             flooded = stage.flood(POOLS[case])
@@ -40,4 +41,4 @@ def test_flood(ledger: Ledger, rounds: Rounds) -> None:
     ledger.compare(ND, "arpfast xdp", "reflector", at_least=0.75)
     ledger.compare(ARP, "arpfast xdp", "kernel", at_least=5)
     ledger.compare(ND, "arpfast", "ndppd", at_least=5)
-    ledger.compare(ARP, "arpfast", "farpd", at_least=5)
+    ledger.compare(FEW, "arpfast", "farpd", at_least=5)

@@ -63,10 +63,10 @@ def read(path: Path = PATH) -> list[Ratio]:
 
 
 def judge(ratio: Ratio, values: Mapping[tuple[str, str], Sequence[float]]) -> Verdict | None:
-    """The verdict by what was measured of whom, one value a round; None where one of them was not measured."""
+    """The verdict by what was measured of whom, one value a round; None where one of them was not, or was nothing."""
     of, over = (values.get((ratio.measure, who), ()) for who in (ratio.of, ratio.over))
-    if not of or not over:
+    ratios = [one / other for one, other in zip(of, over, strict=True) if other] if of and over else []
+    if not ratios:
         return None
-    ratios = [one / other if other else float("inf") for one, other in zip(of, over, strict=True)]
     low, high, _ = interval(ratios)
     return Verdict(ratio, reduce(ratios, "median"), low, high)

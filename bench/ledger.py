@@ -131,12 +131,12 @@ class Ledger(msgspec.Struct):
     def compare(
         self, case: str, who: str, other: str, *, at_least: float | None = None, at_most: float | None = None
     ) -> None:
-        """State the ratio of two answerers, round by round."""
+        """State the ratio of two answerers, round by round; to nothing there is none, which is said instead."""
         one, two = self.of(case, who).values, self.of(case, other).values
-        if not one or not two:
-            return
-        pairs = zip(one, two, strict=False)  # a run that was cut short leaves one of them with a round less
-        ratios = [a / b if b else float("inf") for a, b in pairs]
+        pairs = list(zip(one, two, strict=False))  # a run that was cut short leaves one of them with a round less
+        ratios = [a / b for a, b in pairs if b]
+        if silent := len(pairs) - len(ratios):
+            self.notes.append(f"{case}: {other} came to nothing in {silent} of {len(pairs)} rounds")
         self.judge(case, f"{who} / {other}", ratios, "x", at_least=at_least, at_most=at_most)
 
     @classmethod

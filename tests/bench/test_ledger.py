@@ -53,6 +53,20 @@ def test_who_was_not_measured_is_not_judged() -> None:
     assert [series.who for series in ledger.series] == ["there"]
 
 
+def test_who_answered_nothing_is_said_to_have() -> None:
+    ledger = Ledger("q", "t")
+    for one, other in ((5.0, 0.0), (6.0, 2.0)):
+        ledger.add("case", "us", one, "1/s")
+        ledger.add("case", "silent", 0.0, "1/s")
+        ledger.add("case", "hesitant", other, "1/s")
+    ledger.compare("case", "us", "silent", at_least=1)
+    ledger.compare("case", "us", "hesitant", at_least=1)
+    assert [(found.what, found.value) for found in ledger.findings] == [("us / hesitant", 3.0)]
+    assert ledger.notes == [
+        "case: silent came to nothing in 2 of 2 rounds", "case: hesitant came to nothing in 1 of 2 rounds"
+    ]  # fmt: skip
+
+
 def test_a_curve_has_a_point_for_each_aim_and_its_name_in_the_figure() -> None:
     ledger = Ledger("q", "t")
     for number in range(3):
