@@ -92,6 +92,7 @@ class TableCount(Message, frozen=True):
 class GetTableRequest(Message, frozen=True):
     table_type: Annotated[int, 1] = 0
     family: Annotated[messages.Family | None, 2] = None
+    name: Annotated[str, 3] = ""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -111,6 +112,7 @@ class Router:
         self.asn, self.number = asn, number
         self.address, self.address6 = f"192.0.2.{number}", f"2001:db8::{number}"
         self._inside = inside
+        self._accepted: dict[str, messages.AddPeerRequest] = {}
         self.host = lab.host(f"router{number}")
         self.link = self.host.link(switch, addresses=[f"{self.address}/24", f"{self.address6}/64"])
         self._socket = str(lab.directory / f"router{number}.sock")
@@ -138,11 +140,13 @@ class Router:
             ),
             bfd=messages.BfdPeerConfig(True, 1000 * bfd_ms, 1000 * bfd_ms, 3) if bfd_ms else None,
         )
-        self.do(self.connection.tell("AddPeer", messages.AddPeerRequest(peer)))
+        self._accepted[address] = messages.AddPeerRequest(peer)
+        self.do(self.connection.tell("AddPeer", self._accepted[address]))
 
-    def refuse(self, address: str) -> None:
-        """Speak with it no longer."""
+    def forget(self, address: str) -> None:
+        """Speak with a neighbour as if for the first time: whose session has ended is left alone for five seconds."""
         self.do(self.connection.tell("DeletePeer", messages.PeerRequest(address)))
+        self.do(self.connection.tell("AddPeer", self._accepted[address]))
 
     def table(self, afi: int = 1) -> dict[str, Heard]:
         """All that it has heard, by prefix."""
@@ -301,6 +305,20 @@ class Stage:
 
     def settled(self) -> None:
         self.inside.do(self.bgp.wait_settled())
+
+    def kept_of(self, router: Router) -> int:
+        """How many IPv4 paths our daemon has heard of it, and goes no further with."""
+
+        async def ask() -> int:
+            async with asyncio.timeout(20):
+                connection = Connection(self.socket)
+                try:
+                    request = GetTableRequest(ADJ_IN, messages.Family(1, 1), router.address)
+                    return (await connection.ask("GetTable", request, TableCount)).num_path
+                finally:
+                    await connection.close()
+
+        return int(self.inside.do(ask()))
 
     def session(self, name: str) -> Session:
         return self.bgp.sessions()[name]

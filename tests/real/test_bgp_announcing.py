@@ -136,10 +136,15 @@ def test_ten_thousand_routes_and_a_hundred_thousand_of_a_peers(stage: Stage) -> 
     assert stage.bgp.statistics().withdrawn == 1
     wait_until(lambda: router.count() == len(many), what="one more, one less")
     # What it tells us goes nowhere: not to anybody, and not to our half.
+    other = stage.router(65001)
+    other.accept(stage.address)
     router.originate(f"100.{64 + (n >> 16)}.{n >> 8 & 255}.{n & 255}/32" for n in range(100_000))
-    stage.want([peer("tor", router)], {})
+    stage.want([peer("tor", router), peer("other", other)], {TWO: told("other")})
     stage.settled()
     wait_until(lambda: router.count() == 100_000, what="ours to be withdrawn", deadline_s=40)
+    wait_until(lambda: stage.kept_of(router) == 100_000, what="all of theirs to have come", deadline_s=40)
+    wait_until(lambda: other.table().keys() == {TWO}, what="what the other is to have")
+    assert other.count() == 1, "what one peer tells goes to no other"
     stage.stop()
     stage.start()
     stage.want([peer("tor", router)], {ONE: told("tor")})
