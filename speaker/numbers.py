@@ -1,9 +1,9 @@
 """The speaker's metrics, read at the moment of the scrape: MetalLB's names where it has one, else ours.
 
 Nothing is counted for each address, for that would grow for ever: where MetalLB has a label `ip`, ours says how much
-it is altogether; and `metallb_layer2_*` have no type, since a counter's name would end in `_total`, as MetalLB's do
-not. `metallb_speaker_announced` has one series for each address that is answered here now, one for each
-that is announced by BGP, and no other.
+it is altogether. `metallb_speaker_announced` has one series for each address that is answered here now, one for each
+that is announced by BGP, and no other. What MetalLB counts under a name that does not end in `_total` has no type: a
+counter's would.
 """
 
 from __future__ import annotations

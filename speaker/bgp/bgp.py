@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cluster.watch import Log
     from speaker.bgp.places import Place
     from speaker.bgp.reconciling import Connection
+    from speaker.bgp.traffic import Traffic
     from speaker.bgp.wish import Session
 
 HEARTBEAT_S = 3.0
@@ -166,6 +167,10 @@ class Bgp:
     def sessions(self) -> Mapping[str, Session]:
         """All peers that are wanted, by name, as they are at the moment."""
         return self._shown
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What has gone to and come from each of them since our start."""
+        return self._following.tally.counted
 
     @property
     def trouble(self) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from speaker.bgp import messages, peers, sessions
 from speaker.bgp.failure import DaemonError
+from speaker.bgp.traffic import Tally
 from speaker.bgp.wish import Session
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Following:
         self._why: dict[str, str] = {}
         """Why the session at an address has ended."""
         self._barred: dict[str, tuple[float, str]] = {}
-        self._sent: dict[str, int] = {}
+        self.tally = Tally()
+        """Of what has gone to and fro."""
         self._down_since: dict[str, float] = {}
         self.old = False
         """The daemon is older than 4.6: it knows no BFD."""
@@ -85,8 +87,8 @@ class Following:
                 announced=counted[name] if up else 0,
                 why=why,
                 bfd="down" if neighbour.bfd is not None and after.bfd == "none" else after.bfd,
-                updates=before.updates + self._sent_since(name, peer),
             )
+            self.tally.count(name, peer)
             self.old |= peer.state is not None and peer.state.bfd_state is None
         self.known = known
         self._why.clear()
@@ -95,7 +97,7 @@ class Following:
             for name, each in known.items()
             if each.state != "established"
         }
-        self._sent = {name: count for name, count in self._sent.items() if name in known}
+        self.tally.keep(known)
         return known
 
     def wants_bfd(self, name: str, profile: BFDProfile) -> bool:
@@ -111,11 +113,6 @@ class Following:
             return time.time() - session.since_unix_s >= BFD_AFTER_S
         waited_s = time.monotonic() - self._down_since.get(name, time.monotonic())
         return peers.detection_ms(profile) > BFD_SOON_MS or waited_s >= BFD_ANYWAY_AFTER_S
-
-    def _sent_since(self, name: str, peer: messages.Peer) -> int:
-        before, now = self._sent.get(name, 0), sessions.sent(peer)
-        self._sent[name] = now
-        return now - before if now >= before else now
 
     async def _bar(self, connection: Connection, peer: Peer, said: messages.Peer, address: str) -> str:
         """Refuse, for a while, a peer of our own AS where one of another is expected; why, if it is barred."""

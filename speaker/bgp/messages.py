@@ -76,15 +76,28 @@ class EbgpMultihop(Message, frozen=True):
     multihop_ttl: Annotated[int, 2] = 0
 
 
+class BfdAsyncCounters(Message, frozen=True):
+    transmitted_packets: Annotated[int, 3] = 0
+    received_packets: Annotated[int, 4] = 0
+
+
 class BfdPeerState(Message, frozen=True):
     session_state: Annotated[int, 1] = 0
+    failure_transitions: Annotated[int, 4] = 0
+    bfd_async: Annotated[BfdAsyncCounters | None, 10] = None
 
 
 class MessageCounts(Message, frozen=True):
+    notification: Annotated[int, 1] = 0
     update: Annotated[int, 2] = 0
+    open: Annotated[int, 3] = 0
+    keepalive: Annotated[int, 4] = 0
+    refresh: Annotated[int, 5] = 0
+    total: Annotated[int, 7] = 0
 
 
 class Messages(Message, frozen=True):
+    received: Annotated[MessageCounts | None, 1] = None
     sent: Annotated[MessageCounts | None, 2] = None
 
 

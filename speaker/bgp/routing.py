@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cluster.config import Config
     from cluster.watch import Log
     from cluster.world import World
+    from speaker.bgp.traffic import Traffic
     from speaker.bgp.wish import Attributes, Prefix, Session
     from speaker.nodes import Rules
 
@@ -64,6 +65,9 @@ class Engine(Protocol):
 
     def sessions(self) -> Mapping[str, Session]:
         """All of them, by the name of the peer."""
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What has gone to and come from each, by the name of the peer."""
 
     @property
     def trouble(self) -> str:
@@ -251,6 +255,10 @@ class Routing:
     def sessions(self) -> Mapping[str, Session]:
         """Those with the peers of this node."""
         return {} if self.engine is None else self.engine.sessions()
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What has gone to and come from them since the start, where anything has."""
+        return {} if self.engine is None else self.engine.traffic()
 
     @property
     def arriving(self) -> str:

@@ -36,12 +36,6 @@ def reason(event: messages.PeerState) -> str:
     return event.disconnect_message.replace("-", " ")
 
 
-def sent(peer: messages.Peer) -> int:
-    """How many UPDATE messages the daemon has sent it; it counts from 0 when it starts, or makes the peer anew."""
-    counts = peer.state.messages if peer.state is not None else None
-    return counts.sent.update if counts is not None and counts.sent is not None else 0
-
-
 def follow(before: Session, peer: messages.Peer, why: str, now_s: float) -> Session:
     """The session after what the daemon says now; `why` the last event's reason, or ours."""
     now = state(peer)

@@ -64,5 +64,3 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     bfd: Literal["none", "down", "up"] = "none"
     announced: int = 0
     """How many prefixes it has been told."""
-    updates: int = 0
-    """How many UPDATE messages it has been sent."""

@@ -52,7 +52,10 @@ def test_each_peer_is_told_what_is_for_it_and_nothing_else(stage: Stage) -> None
     wait_until(lambda: other.table() == for_other, what="what is for the other AS")
     wait_until(lambda: own.table() == for_own, what="what is for our own")
     assert [stage.session(name).announced for name in ("other", "own")] == [2, 3]
-    wait_until(lambda: all(stage.session(name).updates for name in ("other", "own")), what="the UPDATEs to be counted")
+    wait_until(
+        lambda: all(stage.bgp.traffic()[name].updates_sent for name in ("other", "own")),
+        what="the UPDATEs to be counted",
+    )
 
     # One moves, one has its attributes changed, one goes; nobody is disturbed.
     stage.want(peers, {ONE: told("own"), TWO: told("other", "own", communities=("65000:8",))})

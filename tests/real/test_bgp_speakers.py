@@ -147,6 +147,8 @@ def test_addresses_of_services_come_are_told_of_and_go(lab: Lab, installed: Cont
     assert 'metallb_bgp_session_up{peer="192.0.2.3:179"} 1.0' in metrics
     assert 'metallb_bgp_announced_prefixes_total{peer="192.0.2.3:179"} 2.0' in metrics
     assert 'metallb_bgp_updates_total{peer="192.0.2.3:179"} ' in metrics
+    assert 'metallb_bgp_opens_sent{peer="192.0.2.3:179"} 1.0' in metrics
+    assert "\nmetallb_layer2_responses_sent " in metrics
     assert f'metallb_speaker_announced{{ip="{V4}",node="a",protocol="bgp",service="default/web"}} 1.0' in metrics
 
     cluster.service("other", externalTrafficPolicy="Local")

@@ -36,7 +36,8 @@ class Story:
 
     def look(self, number: int = UP, *, updates: int = 0, since_s: int = 1000, **said: Any) -> Session:
         state = messages.PeerState(
-            session_state=number, neighbor_address=ADDRESS, messages=messages.Messages(messages.MessageCounts(updates)),
+            session_state=number, neighbor_address=ADDRESS,
+            messages=messages.Messages(*(messages.MessageCounts(update=each) for each in (9 * updates, updates))),
             **{"bfd_state": messages.BfdPeerState(), "peer_asn": 64513, **said},
         )  # fmt: skip
         timers = messages.Timers(state=messages.TimersState(messages.Timestamp(since_s)))
@@ -48,7 +49,15 @@ class Story:
 
 def test_updates_are_counted_on_when_the_daemon_begins_anew() -> None:
     story = Story()
-    assert [story.look(updates=count).updates for count in (3, 3, 5, 1, 2)] == [3, 3, 5, 6, 7]
+    counted = []
+    for count in (3, 3, 5, 1, 2):
+        story.look(updates=count)
+        traffic = story.following.tally.counted["tor"]
+        counted.append(traffic.updates_sent)
+        assert traffic.updates_received == 9 * traffic.updates_sent
+    assert counted == [3, 3, 5, 6, 7]
+    asyncio.run(story.following.look(story.stand_in, Reconciliation(story.stand_in), {}))
+    assert not story.following.tally.counted
 
 
 def test_bfd_that_is_wanted_and_has_not_begun_is_down() -> None:

@@ -15,6 +15,7 @@ from cluster.world import Change, World
 from speaker.bgp.numbers import labelled, numbers
 from speaker.bgp.routing import ARRIVAL_S, GRACE_S, LOOK_S, Routing
 from speaker.bgp.telling import address_told, service_told, status_told
+from speaker.bgp.traffic import Traffic
 from speaker.bgp.wish import Attributes, Neighbour, Session, Wish
 from speaker.nodes import Rules
 from tests.arpfast.virtual import passing, virtually
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 ME = "iris1"
 ALL, HERE = "10.20.30.1", "10.20.30.2"
 BOTH = {f"{ALL}/32", f"{HERE}/32"}
-UP = Session(peer="tor", address="198.51.100.1", state="established", since_unix_s=1.0, announced=1, updates=3)
+UP = Session(peer="tor", address="198.51.100.1", state="established", since_unix_s=1.0, announced=1)
 
 
 class Engine:
@@ -63,6 +64,9 @@ class Engine:
 
     def sessions(self) -> Mapping[str, Session]:
         return self.known
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        return {"tor": Traffic(updates_sent=3, keepalives_received=7)}
 
 
 class Told:
@@ -362,6 +366,8 @@ def test_status_and_metrics() -> None:
         assert values["metallb_bgp_session_up"] == 1
         assert values["metallb_bgp_announced_prefixes_total"] == 1
         assert values["metallb_bgp_updates_total"] == 3
+        assert values["metallb_bgp_keepalives_received"] == 7
+        assert "metallb_bfd_control_packet_input" not in values
         assert values["metallb_bgp_pending_prefixes_total"] == 1
         assert values["arpfast_bgp_routes"] == 2
         assert "metallb_bfd_session_up" not in values
