@@ -72,6 +72,9 @@ class Announcer:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._running = False
+        self._preparing: asyncio.Future[None] | None = None
+        self._tables_shown = 0
+        """When room was last made for the next."""
         self._counts = {"tables": 0, "wakes": 0}
 
     def want(self, answers: Iterable[Answer], settings: Settings) -> None:
@@ -124,6 +127,7 @@ class Announcer:
             while True:
                 self._turn(time.monotonic())
                 self._settled.set()
+                self._prepare()
                 await self._sleep()
                 self._counts["wakes"] += 1
         finally:
@@ -132,6 +136,8 @@ class Announcer:
             for ifindex in list(self._using):
                 self._drop(ifindex)
             self._groups.close()
+            if self._preparing is not None:
+                await asyncio.wait([self._preparing])
 
     @property
     def unanswered(self) -> Spans:
@@ -239,6 +245,13 @@ class Announcer:
         if self._unsent:
             present = [message for message in self._unsent if message.ifindex in self._using]
             self._unsent = present[self._responder.send(present) :]
+
+    def _prepare(self) -> None:
+        """Have room made for the next table, in a thread: who is to answer for one more address then waits for nothing.
+        """
+        if self._tables_shown != self._counts["tables"] and (self._preparing is None or self._preparing.done()):
+            self._tables_shown = self._counts["tables"]
+            self._preparing = asyncio.get_running_loop().run_in_executor(None, self._responder.prepare)
 
     def _set_link(self, order: LinkOrder, now: float) -> None:
         interface = order.interface

@@ -328,6 +328,14 @@ cdef class Responder:
             self.answerer.set_link(port.port.ifindex, port.link, port.table)
         return 0
 
+    def prepare(self):
+        """Have the kernel make room for the next table, so that `set_link` need not wait for it. This waits, some
+        milliseconds, and is for a thread of its own; whoever sets a link meanwhile is not held up.
+        """
+        self.opened()
+        if self.filter is not None:
+            self.filter.prepare()
+
     def set_rates(self, *, rate_per_s, limit):
         """Send and answer at other rates from now on, as for the constructor; the same again forgets nobody."""
         with self.lock:

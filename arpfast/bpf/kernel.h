@@ -125,23 +125,36 @@ static int load(int *fds, enum extent extent, struct complaint *complaint) {
     return error;
 }
 
-/* A new array map with these words; its descriptor or -errno. */
-static int words_map(const uint64_t *words, uint64_t count) {
+/* A new array map of so many pages, and where they lie in our own memory, until `pages_close`; its descriptor or
+ * -errno. */
+static int pages_map(uint64_t pages, uint64_t **memory) {
     struct bpf_map_create_opts options = {.sz = sizeof options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP};
-    const size_t page = PAGE_WORDS * sizeof *words;
-    uint64_t pages = (count + PAGE_WORDS - 1) / PAGE_WORDS;
+    const size_t page = PAGE_WORDS * sizeof **memory;
     if (pages > UINT32_MAX) return -E2BIG;
     int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "arpfast_table", sizeof(uint32_t), (uint32_t)page, (uint32_t)pages,
                             &options);
     if (fd < 0) return -errno;
-    void *memory = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
+    void *mapped = mmap(NULL, pages * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
         int error = -errno;
         close(fd);
         return error;
     }
+    *memory = mapped;
+    return fd;
+}
+
+static void pages_close(uint64_t *memory, uint64_t pages) {
+    if (memory) munmap(memory, pages * PAGE_WORDS * sizeof *memory);
+}
+
+/* The same with these words in it. */
+static int words_map(const uint64_t *words, uint64_t count) {
+    uint64_t *memory, pages = (count + PAGE_WORDS - 1) / PAGE_WORDS;
+    int fd = pages_map(pages, &memory);
+    if (fd < 0) return fd;
     memcpy(memory, words, count * sizeof *words);
-    munmap(memory, pages * page);
+    pages_close(memory, pages);
     return fd;
 }
 

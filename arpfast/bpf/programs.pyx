@@ -8,14 +8,15 @@ The order that loses no frame: first the table here, then the responder's own. F
 frames are judged by the new table, so no request for a wanted address is refused; the kernel exchanges one pointer, so
 none is refused on the way either.
 
-Privileges: CAP_BPF to load, and again for every new table, since a table is a new map; CAP_NET_ADMIN to load the guard
+Privileges: CAP_BPF to load, and again for every new table, since a table is a new map (made by `prepare`, beforehand); CAP_NET_ADMIN to load the guard
 (and before Linux 6.6 to attach it, but not as a link). So who keeps CAP_BPF keeps all. Without it no table can be
 changed any more: then, as after any other failure, the interface is opened; its filter lets everything pass, and the
 responder's own judgement stands.
 """
 
 from libc.errno cimport E2BIG, EINVAL, EOPNOTSUPP, EPERM
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 import os
 import threading
@@ -51,6 +52,7 @@ cdef extern from "kernel.h" nogil:
         PARTS
         LINKS_MAX
         SLOTS_MAX
+        PAGE_WORDS
         COUNTERS
 
     ctypedef enum extent_t "enum extent":
@@ -79,6 +81,8 @@ cdef extern from "kernel.h" nogil:
     complaint_t *complaint_new() noexcept
     void complaint_free(complaint_t *complaint) noexcept
     int load(int *fds, extent_t extent, complaint_t *complaint) noexcept
+    int pages_map(uint64_t pages, uint64_t **memory) noexcept
+    void pages_close(uint64_t *memory, uint64_t pages) noexcept
     int words_map(const uint64_t *words, uint64_t count) noexcept
     outline_t *outlines_open(int map) noexcept
     void outlines_close(outline_t *outlines) noexcept
@@ -93,7 +97,7 @@ cdef extern from "kernel.h" nogil:
 
 
 cdef enum:
-    STALE_MAX = 2  # tables out of use that the kernel may still hold
+    STALE_MAX = 4  # tables out of use that the kernel may still hold; one, once there is time
 
 
 cdef object failure(int error, str attempt, str complaint=""):
@@ -115,16 +119,24 @@ cdef class Slots:
     To fill or empty a slot waits until no program reads what was there before, which may take 20 ms; to judge one more
     interface by it does not. A slot that nobody uses any more is filled again only after another such wait: a program
     that has just been told of it may be about to look there.
+
+    With a spare slot, which `Filter.prepare` fills with empty pages beforehand, a new table need not wait either: no
+    program knows of that slot, so the table is written to its pages in place.
     """
 
     cdef int tables
     cdef outline_t *outlines
     cdef dict slots   # Table -> slot
     cdef dict users   # Table -> how many interfaces
-    cdef object stale  # (slot, waits when it was left), the oldest first: still with its table
+    cdef object stale  # (slot, waits that had begun when it was left), the oldest first: still with its table
     cdef list empty
     cdef uint32_t fresh
-    cdef uint64_t waits
+    cdef uint64_t begun   # waits for the kernel's readers
+    cdef uint64_t waited  # the latest begun of those that are over
+    cdef uint32_t spare
+    cdef uint64_t *pages  # of the spare slot; NULL: there is none
+    cdef uint64_t room    # how many
+    cdef uint64_t wanted  # how many the next table may need
 
     def __cinit__(self, int tables, int outlines):
         self.tables = tables
@@ -134,26 +146,25 @@ cdef class Slots:
             raise MemoryError("no memory for the tables of the eBPF filter")
 
     def __dealloc__(self):
+        pages_close(self.pages, self.room)
         outlines_close(self.outlines)
 
     cdef int take(self, Table table) except -1:
         """The slot of a table that one more interface is to be judged by. Raises OSError."""
-        cdef uint32_t slot
+        cdef uint64_t count = table.table.word[TABLE_WORDS]
+        cdef int64_t slot
         if table not in self.slots:
-            if self.stale and self.stale[0][1] < self.waits:
-                slot = self.stale.popleft()[0]
-            elif self.empty:
-                slot = self.empty.pop()
-            elif self.fresh < SLOTS_MAX:
-                slot = self.fresh
-                self.fresh += 1
-            else:
-                raise OSError(f"expected at most {SLOTS_MAX} tables in the eBPF filter")
-            try:
-                self.fill(slot, table)
-            except OSError:
-                self.empty.append(slot)
-                raise
+            self.wanted = count // PAGE_WORDS * 5 // 4 + 2
+            slot = self.written(table)
+            if slot < 0:
+                slot = self.vacant()
+                if slot < 0:
+                    raise OSError(f"expected at most {SLOTS_MAX} tables in the eBPF filter")
+                try:
+                    self.fill(slot, table)
+                except OSError:
+                    self.empty.append(slot)
+                    raise
             self.slots[table], self.users[table] = slot, 0
         self.users[table] += 1
         return self.slots[table]
@@ -163,12 +174,53 @@ cdef class Slots:
         self.users[table] -= 1
         if self.users[table] == 0:
             del self.users[table]
-            self.stale.append((self.slots.pop(table), self.waits))
+            self.stale.append((self.slots.pop(table), self.begun))
             while len(self.stale) > STALE_MAX:
                 slot = self.stale.popleft()[0]
                 self.clear(slot)
                 self.empty.append(slot)
         return 0
+
+    cdef int64_t vacant(self):
+        """A slot that no program reads, now taken; -1 if there is none."""
+        if self.stale and self.stale[0][1] < self.waited:
+            return self.stale.popleft()[0]
+        if self.empty:
+            return self.empty.pop()
+        if self.fresh == SLOTS_MAX:
+            return -1
+        self.fresh += 1
+        return self.fresh - 1
+
+    cdef int64_t written(self, Table table):
+        """What was the spare slot, with this table; -1 if there is none with room for it."""
+        cdef const uint64_t *words = table.table.word
+        if self.pages is NULL or words[TABLE_WORDS] > self.room * PAGE_WORDS:
+            return -1
+        memcpy(self.pages, words, words[TABLE_WORDS] * sizeof(uint64_t))
+        outline_set(&self.outlines[self.spare], self.spare, table.table)
+        pages_close(self.pages, self.room)
+        self.pages = NULL
+        return self.spare
+
+    cdef int64_t reserve(self):
+        """The slot that is to become the spare one; -1 if there is one that will do, or nothing has been asked for."""
+        if self.wanted == 0 or (self.pages is not NULL and self.room >= self.wanted):
+            return -1
+        if self.pages is not NULL:
+            pages_close(self.pages, self.room)
+            self.pages = NULL
+            self.empty.append(self.spare)
+        return self.vacant()
+
+    cdef uint64_t begin(self) noexcept:
+        """A wait for the kernel's readers begins."""
+        self.begun += 1
+        return self.begun
+
+    cdef void over(self, uint64_t number) noexcept:
+        """It is over."""
+        self.waited = max(self.waited, number)
 
     cdef int fill(self, uint32_t slot, Table table) except -1:
         cdef const uint64_t *words = table.table.word
@@ -178,19 +230,21 @@ cdef class Slots:
         if map_ < 0:
             raise failure(map_, f"make a table of {table.nbytes} bytes for the eBPF filter (needs CAP_BPF)")
         outline_set(&self.outlines[slot], slot, table.table)
+        cdef uint64_t number = self.begin()
         with nogil:
             error = set_value(self.tables, &slot, &map_)
         os.close(map_)  # the slot has it now
         if error:
             raise failure(error, "hand a table to the eBPF filter")
-        self.waits += 1
+        self.over(number)
         return 0
 
     cdef int clear(self, uint32_t slot) except -1:
+        cdef uint64_t number = self.begin()
         with nogil:
             unset(self.tables, &slot)
         outline_set(&self.outlines[slot], slot, NULL)
-        self.waits += 1
+        self.over(number)
         return 0
 
 
@@ -258,6 +312,7 @@ cdef class Filter:
     cdef int[PARTS] fds
     cdef bint closed
     cdef object lock
+    cdef object preparing  # taken before the other lock, and never waited for by who shows a table
     cdef Slots slots
     cdef dict places  # ifindex -> (slot, guarded), as the programs know it
     cdef dict tables  # ifindex -> Table in force, None while open
@@ -273,7 +328,7 @@ cdef class Filter:
         cdef extent_t extent
         for part in range(PARTS):
             self.fds[part] = -1
-        self.lock = threading.RLock()
+        self.lock, self.preparing = threading.RLock(), threading.Lock()
         self.members = frozenset()
         self.unanswering = ""
         self.places, self.tables, self.unfiltered, self.unguarded = {}, {}, {}, {}
@@ -312,7 +367,7 @@ cdef class Filter:
     def close(self):
         """Let go of programs, guards and tables. Sockets keep a program that they have, and with it its last tables."""
         cdef int part
-        with self.lock:
+        with self.preparing, self.lock:
             self.closed = True
             if self.guard is not None:
                 self.guard.close()
@@ -400,7 +455,7 @@ cdef class Filter:
         """Judge the interface's frames by `table` from now on; None: let all pass.
 
         Never fails: if the kernel does not take the table, the interface is opened, and `statistics().unfiltered` says
-        why until the next call succeeds. Waits for the kernel's readers of the table before, some milliseconds.
+        why until the next call succeeds. Waits some milliseconds for the kernel's readers, unless `prepare` has.
         """
         with self.lock:
             self.opened()
@@ -420,6 +475,60 @@ cdef class Filter:
             self.see_to_guard(ifindex)
             if before is not None:
                 self.slots.leave(before)
+
+    def prepare(self):
+        """Make room for the next table, so that whoever shows it need not wait for the kernel's readers. This waits for
+        them: it is for a thread that has nothing else to do. Never fails; without room, the next table waits.
+        """
+        cdef uint64_t *pages = NULL
+        cdef uint64_t number = 0, room = 0
+        cdef int64_t chosen = -1
+        cdef uint32_t slot = 0
+        cdef int map_ = -1, error = 0
+        with self.preparing:
+            with self.lock:
+                if self.closed:
+                    return
+                chosen, room = self.slots.reserve(), self.slots.wanted
+                if chosen >= 0:
+                    slot, number = chosen, self.slots.begin()
+            if chosen >= 0:
+                with nogil:
+                    error = map_ = pages_map(room, &pages)
+                    if map_ >= 0:
+                        error = set_value(self.fds[PART_TABLES], &slot, &map_)
+                if map_ >= 0:
+                    os.close(map_)
+                with self.lock:
+                    if error < 0:
+                        pages_close(pages, room)
+                        self.slots.empty.append(slot)
+                    else:
+                        self.slots.over(number)
+                        self.slots.spare, self.slots.pages, self.slots.room = slot, pages, room
+            self.retire()
+
+    cdef int retire(self) except -1:
+        """Empty what nobody uses but for one slot, which will be the next spare one."""
+        cdef uint64_t number = 0
+        cdef uint32_t slot = 0
+        while True:
+            with self.lock:
+                if len(self.slots.stale) <= 1:
+                    return 0
+                slot, number = self.slots.stale.popleft()[0], self.slots.begin()
+            with nogil:
+                unset(self.fds[PART_TABLES], &slot)
+            with self.lock:
+                self.slots.over(number)
+                outline_set(&self.slots.outlines[slot], slot, NULL)
+                self.slots.empty.append(slot)
+
+    @property
+    def waits(self):
+        """How often somebody has waited for the kernel's readers."""
+        with self.lock:
+            return self.slots.begun
 
     def drop_link(self, ifindex):
         """Forget an interface, which may be gone already: take the guard off, let all frames pass."""

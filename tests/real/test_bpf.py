@@ -223,10 +223,13 @@ def test_interfaces_share_a_table_and_lose_it_one_by_one(sieve: Sieve) -> None:
     assert sieve.filter.statistics().unfiltered == {}
 
 
-def test_each_interface_is_judged_by_its_own_table_however_often_they_change_hands(sieve: Sieve) -> None:
+@pytest.mark.parametrize("prepared", [0, 1, 2], ids=["unprepared", "prepared", "sometimes"])
+def test_each_interface_is_judged_by_its_own_table_however_often_they_change_hands(sieve: Sieve, prepared: int) -> None:
     before = HIM4
     for last in range(1, 25):
         now = f"10.0.0.{last}"
+        if prepared == 1 or (prepared and last % 5 == 0):
+            sieve.filter.prepare()
         sieve.filter.set_table(1 + last % 3, Table(own=Spans.parse(before)))
         sieve.filter.set_table(0, Table(own=Spans.parse(now)))
         sieve.filter.set_table(1 + last % 2, TABLE)
@@ -234,6 +237,27 @@ def test_each_interface_is_judged_by_its_own_table_however_often_they_change_han
         assert not sieve.asks(IPv4Address(before))
         before = now
     assert sieve.filter.statistics().unfiltered == {}
+
+
+def test_a_table_waits_for_nobody_where_room_was_made_for_it(sieve: Sieve) -> None:
+    descriptors = descriptors_open()
+    waited = []
+    for last in range(1, 9):
+        sieve.filter.prepare()
+        before = sieve.filter.waits
+        sieve.filter.set_table(0, Table(own=Spans.parse(f"10.0.0.{last}")))
+        waited.append(sieve.filter.waits - before)
+        assert sieve.asks(IPv4Address(f"10.0.0.{last}"))
+        assert not sieve.asks(IPv4Address(f"10.0.0.{last - 1}"))
+    assert waited == [0] * 8
+    for first, fits in ((0, False), (1, True)):
+        sieve.filter.prepare()
+        before = sieve.filter.waits
+        values = range((10 << 24) + first, 11 << 24, 151)
+        sieve.filter.set_table(0, Table(own=Spans(Span(4, value, value) for value in values)))
+        assert (sieve.filter.waits == before) is fits
+        assert [sieve.asks(IPv4Address(values[at] + off)) for at in (0, 5000) for off in (0, 1)] == [True, False] * 2
+    assert descriptors_open() == descriptors
 
 
 def test_more_interfaces_than_places(sieve: Sieve) -> None:
