@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from arpfast.crossing import Fact
     from arpfast.inforce import InForce
     from arpfast.inspection import AnnouncerStatistics
+    from arpfast.interfaces import Interface
     from arpfast.metrics import Metrics
     from arpfast.responder import Responder
     from arpfast.ring.seat import Seat
@@ -79,6 +80,7 @@ class Daemon:
         self._notifier = Notifier()
         self._tasks: set[asyncio.Task[None]] = set()
         self._local = Local(mark(settings.config.control), self.report) if settings.config.local else None
+        self._interfaces: tuple[Interface, ...] = ()
         self._used: tuple[str, ...] | None = None
         """The interfaces that are answered on, once they are known."""
         self.seat = None if seat is None else seat(self)
@@ -176,8 +178,9 @@ class Daemon:
     async def _follow_interfaces(self) -> None:
         async for snapshot in self._watch:
             self.announcer.interfaces(snapshot)
+            self._interfaces = tuple(snapshot.values())
             choice = Choice(self.settings.config.interfaces)
-            used = [interface for interface in snapshot.values() if choice.refusal(interface) is None]
+            used = [interface for interface in self._interfaces if choice.refusal(interface) is None]
             if self.seat is not None:
                 self.seat.interfaces(used)
             if (names := tuple(interface.name for interface in used)) != self._used:
@@ -197,6 +200,13 @@ class Daemon:
                 )
                 if not config.addresses and not config.proxy:
                     self._log.warning("nothing to answer for", file=self.settings.place.path)
+                self._warn_of_interfaces()
+
+    def _warn_of_interfaces(self) -> None:
+        """Tell of what was named and is not there: it may come yet, and may be a mistake."""
+        if unmatched := Choice(self.settings.config.interfaces).unmatched(self._interfaces):
+            there = ", ".join(interface.name for interface in self._interfaces if not interface.loopback)
+            self._log.warning("no such interface so far", interfaces=", ".join(unmatched), there=there or "none")
 
     async def _feed_watchdog(self, within_s: float) -> None:
         while True:
@@ -256,4 +266,6 @@ class Daemon:
         self._want(self.settings.config)
         self.put_on_lo()
         self._log.info("settings reloaded", **differences)
+        if new.interfaces != old.interfaces:
+            self._warn_of_interfaces()
         return differences

@@ -12,7 +12,7 @@ import msgspec
 from arpfast.spans import Address, Span, Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 
     Snapshot = Mapping[int, "Interface"]
@@ -94,6 +94,11 @@ class Choice(msgspec.Struct, frozen=True):
         if not interface.arp:
             return Refusal.NO_ARP
         return None if interface.up else Refusal.DOWN
+
+    def unmatched(self, interfaces: Collection[Interface]) -> tuple[str, ...]:
+        """The patterns that are meant to choose something, and that none of these is matched by."""
+        wanted = (pattern for pattern in self.patterns if not pattern.startswith("!"))
+        return tuple(one for one in wanted if not any(_matches(one, interface) for interface in interfaces))
 
 
 def _matches(pattern: str, interface: Interface) -> bool:

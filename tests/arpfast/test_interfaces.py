@@ -40,6 +40,12 @@ def test_interfaces_are_chosen_by_name_and_by_address(patterns: tuple[str, ...],
     assert Choice(patterns).refusal(interface) == (None if used else Refusal.NOT_NAMED)
 
 
+def test_patterns_that_choose_nothing_are_told_of() -> None:
+    choice = Choice(("eth7", "nosuch0", "wlan*", "192.0.2.0/24", "!br0"))
+    assert choice.unmatched([usable(up=False)]) == ("nosuch0", "wlan*", "192.0.2.0/24")
+    assert Choice().unmatched([]) == ()
+
+
 @pytest.mark.parametrize(
     ("fields", "refusal"),
     [

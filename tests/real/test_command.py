@@ -104,7 +104,9 @@ def announcements(capture: Capture, address: str) -> int:
 
 
 def test_from_start_to_end(stage: Stage) -> None:
-    process = stage.start("192.0.2.10", "2001:db8::10", "-i", "eth*")
+    process = stage.start("192.0.2.10", "2001:db8::10", "-i", "eth*", "-i", "nosuch0")
+    warned = process.wait_for_line('"no such interface so far"', DEADLINE_S).string
+    assert '"interfaces":"nosuch0","there":"eth0"' in warned
     for address in ("192.0.2.10", "2001:db8::10"):
         wait_until(lambda address=address: stage.ask("explain", address)["links"][1]["phase"] == "answering")  # type: ignore[misc]
         assert stage.neighbour.resolve(address) == stage.eth0.mac
