@@ -133,6 +133,10 @@ class Ownership:
         if witness is not None and witness.standing is not None and witness.standing.serial >= standing.serial:
             return False
         before = self.roster.standing(standing)
+        if before is None or before.macs != standing.macs:
+            for mac, name in self.roster.of_same_hardware(standing, self.me):
+                why = f"{mac.hex(':')} is also that of {name}; no switch can tell them apart"
+                self._say("hardware address claimed twice", standing.name, why=why)
         self._epochs.remember(standing.claims, {} if before is None else before.claims)
         return True
 

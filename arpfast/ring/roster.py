@@ -118,6 +118,12 @@ class Roster:
         witness.fallen = False
         return before
 
+    def of_same_hardware(self, standing: Standing, me: Standing) -> list[tuple[bytes, str]]:
+        """Hardware addresses of this member that another one here has as well, or `me`: cloned machines, mostly."""
+        alive = [w.word for w in self.witnesses.values() if w.gossip is Gossip.ALIVE and w.word is not None]
+        others = [other for other in (*alive, me) if other.name != standing.name]
+        return [(mac, other.name) for other in others for mac in standing.macs if mac in other.macs]
+
     def wire(self, name: str, wire: Wire | None, now: float) -> None:
         """The watch on `name` shows this now; None: it is not watched."""
         witness = self.witnesses.get(name)

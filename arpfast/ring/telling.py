@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from arpfast.spans import Version
 
 _WARNINGS = frozenset(
-    {"stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard", "name claimed twice"}
-)
+    {
+        "stood aside", "left with addresses in hand", "quorum lost", "not everybody could be heard",
+        "name claimed twice", "hardware address claimed twice",
+    }
+)  # fmt: skip
 
 
 class MemberState(msgspec.Struct, frozen=True):

@@ -127,6 +127,25 @@ def test_of_two_hosts_of_one_name_one_stays() -> None:
     assert [twin.displaced for twin in twins] == [True, False]
 
 
+def test_two_members_of_one_hardware_address_are_told_of_once() -> None:
+    """By each other, and by a third."""
+    clone, other = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
+    told = []
+    for me, mac in (("a", clone), ("c", other)):
+        one = Ownership(Standing(me, 7, macs=(mac,)), Terms())
+        for name in "ab":
+            one.gossip(name, Gossip.ALIVE, ours=True)
+        one.orders(0.0)
+        for serial in (7, 8):
+            for name in {"a", "b"} - {me}:
+                one.standing(Standing(name, serial, macs=(clone,)))
+            told.append([(e.event, e.why.partition(";")[0]) for e in one.orders(0.1).events])
+    twice = "hardware address claimed twice"
+    assert told[0] == [(twice, "02:00:00:00:00:01 is also that of a")]
+    assert [event for event, _ in told[2]] == [twice]
+    assert told[1] == told[3] == []
+
+
 def test_who_comes_back_with_another_clock_and_other_hardware_is_no_twin() -> None:
     host = Ownership(Standing("a", 7, macs=(b"\2\0\0\0\0\2",)), Terms())
     host.want(ADDRESSES, NOTHING)
