@@ -14,6 +14,7 @@ from arpfast.gossip.settings import Settings
 from arpfast.ring.standing import META
 
 if TYPE_CHECKING:
+    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 
@@ -24,6 +25,9 @@ class Indifferent:
         """See `Listener`."""
 
     def conflict(self, member: Member, address: str, port: int) -> None:
+        """See `Listener`."""
+
+    def refused(self, missing: Missing) -> None:
         """See `Listener`."""
 
     def heard(self, payload: bytes) -> None:

@@ -19,7 +19,7 @@ from arpfast.gossip.endpoints import Target, family_of, is_local, parse_target, 
 from arpfast.gossip.messages import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from random import Random
 
     from arpfast.gossip.dialling import Dialler
@@ -43,9 +43,19 @@ class Missing(msgspec.Struct, frozen=True):
 class Joiner:
     """Keeps the configured targets in the ring."""
 
-    def __init__(self, protocol: Protocol, dialler: Dialler, timing: Timing, bound: Endpoint, random: Random) -> None:
-        """We are bound to `bound`, whose port is that of targets which say none."""
-        self._protocol, self._dialler, self._timing = protocol, dialler, timing
+    def __init__(
+        self,
+        protocol: Protocol,
+        dialler: Dialler,
+        timing: Timing,
+        bound: Endpoint,
+        random: Random,
+        refused: Callable[[Missing], None],
+    ) -> None:
+        """We are bound to `bound`, whose port is that of targets which say none. `refused` is told whom we cannot
+        understand, when that is news.
+        """
+        self._protocol, self._dialler, self._timing, self._refused = protocol, dialler, timing, refused
         self._bound, self._random = bound, random
         self._family = family_of(bound[0])
         self._bound_to_any = ip_address(bound[0]).is_unspecified
@@ -90,7 +100,10 @@ class Joiner:
                         await self._join(endpoints)
             except (OSError, TimeoutError, WireError) as error:
                 self._protocol.counts.joins_failed += 1
-                self._missing[target] = Missing(str(target), _told(error), isinstance(error, WireError))
+                missing = Missing(str(target), _told(error), isinstance(error, WireError))
+                before, self._missing[target] = self._missing.get(target), missing
+                if missing.refused and missing != before:
+                    self._refused(missing)
                 most_s = self._timing.rejoin_max_s
             else:
                 self._missing.pop(target, None)

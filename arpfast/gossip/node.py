@@ -85,7 +85,9 @@ class Node:
         self._dialler = Dialler(protocol, self._listener, settings.timing.tcp_timeout_s, self._turn)
         self._accepting = Accepting(listening, self._serve, STREAMS_AT_MOST, b"")
         self._loop.add_reader(self._udp, self._readable)
-        self._joiner = Joiner(protocol, self._dialler, settings.timing, (settings.bind, port), self._random)
+        self._joiner = Joiner(
+            protocol, self._dialler, settings.timing, (settings.bind, port), self._random, self._listener.refused
+        )
         self._joiner.want(settings.join)
         self._opened = True
         self._turn()

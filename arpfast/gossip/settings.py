@@ -13,6 +13,7 @@ from arpfast.gossip.messages import META_AT_MOST, NAME_AT_MOST
 from arpfast.gossip.timing import RING, Timing
 
 if TYPE_CHECKING:
+    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 PORT = 7946
@@ -72,6 +73,11 @@ class Listener(Protocol):
 
     def conflict(self, member: Member, address: str, port: int) -> None:
         """Another host claims the name of this member, or of ourselves. Said as often as it is heard."""
+
+    def refused(self, missing: Missing) -> None:
+        """Somebody is where a configured member should be, and we do not understand each other. Said once, and again
+        when the reason is another one.
+        """
 
     def heard(self, payload: bytes) -> None:
         """A user message came, by broadcast or sent to us. A broadcast goes on only if it is broadcast again here."""

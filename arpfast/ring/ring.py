@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from arpfast.crossing import FactKind
+from arpfast.ring.absent import Absent, absent
 from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
@@ -257,6 +258,13 @@ class Ring:
             self._conflict_s = now
             self._note("name claimed twice", member=member.name, why=f"{address} port {port} claims it as well")
 
+    def refused(self, missing: Missing) -> None:
+        """A configured member does not understand us: a lasting fault, not a host that is down. Who has yet to settle
+        tells when it does.
+        """
+        if self.ownership.settled:
+            self._note("not everybody could be heard", why=f"{missing.target}: {missing.why}")
+
     def merge(self, state: bytes, join: bool) -> None:
         """All standings that the other side knows."""
         del join
@@ -366,7 +374,7 @@ class Ring:
                     node.exchange(name)
             await asyncio.sleep(LOOK_S)
         else:
-            if refused := [f"{missing.target}: {missing.why}" for missing in self.unheard() if missing.refused]:
+            if refused := [f"{missing.target}: {missing.why}" for missing in self.absent().unheard if missing.refused]:
                 self._note("not everybody could be heard", why="; ".join(refused))
         if not self.ownership.me.carrier:
             return
@@ -387,12 +395,10 @@ class Ring:
                 return False
         return True
 
-    def unheard(self) -> tuple[Missing, ...]:
-        """The configured members of which nothing is known but that they could not be joined, and why not."""
-        if self.node is None:
-            return ()
-        known = {member.address for member in self.node.members()}
-        return tuple(missing for missing in self.node.missing() if self.others.get(missing.target) not in known)
+    def absent(self) -> Absent:
+        """Who of the configured members is not heard, and why."""
+        node = self.node
+        return Absent() if node is None else absent(node.missing(), node.members(), self.others)
 
     def _note(self, event: str, *, member: str = "", spans: Spans = NOTHING, why: str = "") -> None:
         self.parts.note(event, member, time.monotonic())

@@ -128,7 +128,7 @@ class Seat:
 
     def status(self) -> RingState:
         """The ring as it is seen from here."""
-        return ring_state(self.ring.ownership, self.ring.settings.profile, self.ring.unheard())
+        return ring_state(self.ring.ownership, self.ring.settings.profile, self.ring.absent())
 
     def explain(self, version: Version, value: int) -> AddressState:
         """Who owns an address, and why."""

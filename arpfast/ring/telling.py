@@ -12,6 +12,7 @@ from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
     from arpfast.gossip.joining import Missing
+    from arpfast.ring.absent import Absent
     from arpfast.ring.orders import Event
     from arpfast.ring.ownership import Ownership
     from arpfast.spans import Version
@@ -81,8 +82,8 @@ class AddressState(msgspec.Struct, frozen=True):
     """Why this member answers for nothing at all, if that is so."""
 
 
-def ring_state(ownership: Ownership, profile: str, missing: tuple[Missing, ...] = ()) -> RingState:
-    """All about the members; `missing` are those that were never heard."""
+def ring_state(ownership: Ownership, profile: str, absent: Absent) -> RingState:
+    """All about the members, also those that are not heard."""
     me = ownership.me
     owned = ownership.owned
     members = [
@@ -96,8 +97,10 @@ def ring_state(ownership: Ownership, profile: str, missing: tuple[Missing, ...] 
         wire = None if witness.wire is None else witness.wire.value
         if presence.here:
             covered |= theirs
+        refusal = absent.refusals.get(name)
+        why = presence.why if refusal is None else f"{presence.why}, but answers: {refusal}"
         members.append(
-            MemberState(name, presence.here, presence.why, witness.gossip.value, wire,
+            MemberState(name, presence.here, why, witness.gossip.value, wire,
                         100 if standing is None else standing.weight, standing is not None and standing.drained,
                         standing is not None and standing.holding, theirs.size, told(theirs))
         )  # fmt: skip
@@ -110,7 +113,7 @@ def ring_state(ownership: Ownership, profile: str, missing: tuple[Missing, ...] 
         tuple(members),
         told(ownership.wanted - covered),
         ownership.to_hand_over().size,
-        missing,
+        absent.unheard,
     )
 
 

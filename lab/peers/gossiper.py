@@ -19,6 +19,7 @@ from arpfast.gossip.node import Node
 from arpfast.gossip.settings import Settings
 
 if TYPE_CHECKING:
+    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 
@@ -47,6 +48,10 @@ class Speaker:
     def conflict(self, member: Member, address: str, port: int) -> None:
         """See `Listener`."""
         say("conflict", name=member.name, address=address, port=port)
+
+    def refused(self, missing: Missing) -> None:
+        """See `Listener`."""
+        say("refused", target=missing.target, why=missing.why)
 
     def heard(self, payload: bytes) -> None:
         """See `Listener`."""

@@ -36,7 +36,12 @@ def test_keys_are_changed_without_a_gap(lab: Lab) -> None:
         stranger.start()
         stranger.wait_event("settled")
         assert not any(seen["here"] for name, seen in stranger.view().items() if name != stranger.name)
-        assert not any(member.view()[stranger.name]["here"] for member in company.but(stranger))
+        for member in company.but(stranger):
+            at = f"{company.ring.address(stranger.host)}:7946: "
+            assert member.wait_event("not everybody could be heard")["why"].startswith(at)
+            seen = member.view()[stranger.name]
+            assert not seen["here"]
+            assert "but answers: " in seen["why"]
 
 
 def test_what_a_reload_changes_is_in_force_everywhere(lab: Lab) -> None:

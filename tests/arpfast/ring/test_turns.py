@@ -18,6 +18,7 @@ from arpfast.ring.ring import BROADCAST_AT_MOST, STANDING, Ring
 from arpfast.ring.roster import Gossip as State
 from arpfast.ring.settings import RingSettings
 from arpfast.ring.standing import Standing, encode
+from arpfast.ring.telling import ring_state
 from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
@@ -147,11 +148,31 @@ def test_configured_members_that_were_never_heard_are_told_with_the_reason() -> 
 
     def look(ring: Ring, _gossip: Gossip, _wire: Wire) -> None:
         ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
-        assert ring.unheard() == (Missing("192.0.2.3:7946", "expected a sealed stream", refused=True),)
+        assert ring.absent().unheard == (Missing("192.0.2.3:7946", "expected a sealed stream", refused=True),)
         ring.node = None
-        assert ring.unheard() == ()
+        assert ring.absent().unheard == ()
 
     in_a_loop(look)
+
+
+def test_a_member_that_comes_back_with_another_key_is_told_of_by_the_others() -> None:
+    async def run() -> None:
+        told: list[Event] = []
+        ring = a_ring(Wire(), told.append)
+        ring.node = cast("Node", Gossip())
+        ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
+        refused = Missing("192.0.2.2:7946", "expected a sealed stream", refused=True)
+        ring.refused(refused)
+        assert not told, "expected whoever settles to tell by itself"
+        ring.ownership.settle(0.0)
+        ring.refused(refused)
+        assert [event.why for event in told] == ["192.0.2.2:7946: expected a sealed stream"]
+        ring.ownership.gossip("b", State.DEAD, ours=True)
+        shown = ring_state(ring.ownership, "default", ring.absent())
+        assert [member.why for member in shown.members[1:]] == ["dead, but answers: expected a sealed stream"]
+        assert len(shown.missing) == 1
+
+    asyncio.run(run())
 
 
 def test_who_is_refused_by_a_configured_member_warns_when_it_settles() -> None:

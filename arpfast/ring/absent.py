@@ -1,0 +1,32 @@
+"""Configured members that are not heard, and why not: nobody is there, or somebody that we do not understand. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from arpfast.gossip.joining import Missing
+    from arpfast.gossip.members import Member
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """Who is not heard."""
+
+    unheard: tuple[Missing, ...] = ()
+    """Of whom nothing is known but that they could not be joined."""
+    refusals: Mapping[str, str] = {}
+    """Why we do not understand any more members that were known once, by their names: they have another key by now."""
+
+
+def absent(missing: Iterable[Missing], known: Iterable[Member], others: Mapping[str, str]) -> Absent:
+    """Who is. `others` are the addresses of the other configured members, by how the gossip writes them."""
+    names = {member.address: member.name for member in known}
+    there = [(one, names.get(others.get(one.target, ""))) for one in missing]
+    return Absent(
+        tuple(one for one, name in there if name is None),
+        {name: one.why for one, name in there if name is not None and one.refused},
+    )
