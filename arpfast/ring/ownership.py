@@ -58,6 +58,8 @@ class Ownership:
         self._aside: Claims = {}
         """What we claimed when we last stood aside: ours still, unless somebody has taken it meanwhile."""
         self.has_quorum = True
+        self.strangers: frozenset[str] = frozenset()
+        """Members that the settings do not name: they make no quorum. Replaced by the shell, where it matters."""
         self.displaced = False
         """Another host has our name: until a restart, we are nobody."""
         self._twin_heard = 0
@@ -303,11 +305,12 @@ class Ownership:
 
     def _look_for_quorum(self, here: dict[str, Witness]) -> bool:
         """Whether we have to settle anew, for there is one again."""
-        has = not self.terms.quorum or 2 * (len(here) + 1) > self.terms.members
+        counted = len(here.keys() - self.strangers) + 1
+        has = not self.terms.quorum or 2 * counted > self.terms.members
         if has is self.has_quorum:
             return False
         self.has_quorum = has
-        seen = f"{len(here) + 1} of {self.terms.members} members here"
+        seen = f"{counted} of {self.terms.members} members here"
         self._say("quorum regained" if has else "quorum lost", why=seen)
         anew = has and self.settled
         if anew:

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from arpfast.crossing import FactKind
-from arpfast.ring.absent import Absent, absent
+from arpfast.ring.configured import Absent, absent, strangers
 from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
@@ -292,6 +292,8 @@ class Ring:
         self._turning = False
         self.counts["turns"] += 1
         now = time.monotonic()
+        if self.settings.quorum and self.node is not None:
+            self.ownership.strangers = strangers(self.node.members(), self.others)
         orders = self.ownership.orders(now)
         self._carry_out(orders)
         if self._deadline is not None:

@@ -12,7 +12,7 @@ from arpfast.spans import Span, Spans
 
 if TYPE_CHECKING:
     from arpfast.gossip.joining import Missing
-    from arpfast.ring.absent import Absent
+    from arpfast.ring.configured import Absent
     from arpfast.ring.orders import Event
     from arpfast.ring.ownership import Ownership
     from arpfast.spans import Version

@@ -270,6 +270,22 @@ def test_with_a_quorum_the_minority_is_silent() -> None:
     world.check_one_owner_each()
 
 
+def test_who_is_not_among_the_configured_members_makes_no_quorum() -> None:
+    """A host that was taken off the list goes on running: with it, both halves of a ring of three would have one."""
+    me = Ownership(Standing("a", 7), Terms(quorum=True, members=3))
+    me.want(ADDRESSES, NOTHING)
+    me.strangers = frozenset({"d"})
+    for name in "bcd":
+        me.gossip(name, Gossip.ALIVE, ours=True)
+    me.settle(0.0)
+    assert me.orders(0.0).answers
+    for name in "bc":
+        me.gossip(name, Gossip.DEAD, ours=True)
+    told = me.orders(0.1)
+    assert not told.answers
+    assert [event.why for event in told.events if event.event == "quorum lost"] == ["1 of 3 members here"]
+
+
 def test_who_finds_a_quorum_again_takes_nothing_back_before_it_has_heard_the_others() -> None:
     world = ring(quorum=True)
     name = owner(world)

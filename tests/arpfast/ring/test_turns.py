@@ -155,6 +155,18 @@ def test_configured_members_that_were_never_heard_are_told_with_the_reason() -> 
     in_a_loop(look)
 
 
+def test_with_a_quorum_only_configured_members_count() -> None:
+    def look(ring: Ring, _gossip: Gossip, _wire: Wire) -> None:
+        ring.others = {"192.0.2.3:7946": "192.0.2.3"}
+        ring.turn()
+        assert not ring.ownership.strangers, "expected it not to matter"
+        ring.want(Spans(), Spans(), msgspec.structs.replace(SETTINGS, quorum=True))
+        ring.turn()
+        assert ring.ownership.strangers == {"b"}
+
+    in_a_loop(look)
+
+
 def test_a_member_that_comes_back_with_another_key_is_told_of_by_the_others() -> None:
     async def run() -> None:
         told: list[Event] = []

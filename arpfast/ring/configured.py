@@ -1,4 +1,4 @@
-"""Configured members that are not heard, and why not: nobody is there, or somebody that we do not understand. Pure."""
+"""The configured members beside those that are known: who is not heard, and why; and who was never configured. Pure."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ def absent(missing: Iterable[Missing], known: Iterable[Member], others: Mapping[
         tuple(one for one, name in there if name is None),
         {name: one.why for one, name in there if name is not None and one.refused},
     )
+
+
+def strangers(known: Iterable[Member], others: Mapping[str, str]) -> frozenset[str]:
+    """Members that the settings do not name (any more): another member had them join."""
+    named = set(others.values())
+    return frozenset(member.name for member in known if member.address not in named)
