@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lab.ring import Ring
 
 ARPFAST = Path(sys.executable).with_name("arpfast")
-START_S = 30.0
+START_S = 60.0
 
 
 @cache
