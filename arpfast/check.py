@@ -252,6 +252,9 @@ def _ring(ring: RingSettings, machine: Machine) -> Iterator[Finding]:
     else:
         told = f"{', '.join(found)} are all this host's" if found else "no address of this host is among ring.members"
         yield Finding("ring", "fail", told, "list one address of each member, the same list on all of them")
+    if ring.quorum and len(ring.members) == 2:
+        told = "a quorum of two members is both of them: should one die, the other answers nothing"
+        yield Finding("ring", "warn", told, "add a third member, whose weight may be 0, or do without a quorum")
     if not ring.key_files:
         told = f"the gossip on port {ring.port} is open: whoever reaches it can take part"
         yield Finding("ring", "warn", told, "give all members the same secret in ring.key_files")

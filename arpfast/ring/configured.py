@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member
+    from arpfast.spans import Address
 
 
 class Absent(msgspec.Struct, frozen=True):
@@ -32,7 +34,6 @@ def absent(missing: Iterable[Missing], known: Iterable[Member], others: Mapping[
     )
 
 
-def strangers(known: Iterable[Member], others: Mapping[str, str]) -> frozenset[str]:
-    """Members that the settings do not name (any more): another member had them join."""
-    named = set(others.values())
-    return frozenset(member.name for member in known if member.address not in named)
+def strangers(known: Iterable[Member], named: Collection[Address]) -> frozenset[str]:
+    """Members that the settings do not name (any more), ourselves perhaps: another member had them join."""
+    return frozenset(member.name for member in known if ip_address(member.address) not in named)

@@ -305,7 +305,7 @@ class Ownership:
 
     def _look_for_quorum(self, here: dict[str, Witness]) -> bool:
         """Whether we have to settle anew, for there is one again."""
-        counted = len(here.keys() - self.strangers) + 1
+        counted = len({*here, self.me.name} - self.strangers)
         has = not self.terms.quorum or 2 * counted > self.terms.members
         if has is self.has_quorum:
             return False

@@ -293,7 +293,7 @@ class Ring:
         self.counts["turns"] += 1
         now = time.monotonic()
         if self.settings.quorum and self.node is not None:
-            self.ownership.strangers = strangers(self.node.members(), self.others)
+            self.ownership.strangers = strangers(self.node.members(), self.settings.addresses)
         orders = self.ownership.orders(now)
         self._carry_out(orders)
         if self._deadline is not None:

@@ -18,6 +18,7 @@ from arpfast.gossip.settings import Settings as GossipSettings
 from arpfast.gossip.timing import LAN, RING
 from arpfast.hooks import Hooks
 from arpfast.inforce import Share, wish
+from arpfast.inspection import Event as Told
 from arpfast.ring.keys import load
 from arpfast.ring.ring import Ring
 from arpfast.ring.standing import META
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from arpfast.config import Config
     from arpfast.crossing import Fact
     from arpfast.gossip.keys import Key
-    from arpfast.inspection import Event as Told
     from arpfast.interfaces import Interface
     from arpfast.responder import Responder
     from arpfast.ring.orders import Event
@@ -95,6 +95,8 @@ class Seat:
     def want(self, config: Config) -> None:
         """Put these settings in force, without a gap. Which member this is stays."""
         assert config.ring is not None
+        if ip_address(self.address) not in config.ring.addresses:
+            self._report(Told("warning", "this host is not among the members any more", {"address": self.address}))
         self.config = config
         self.hooks.want(config.on_change)
         self.checks.want(config.checks)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Annotated, Literal
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
 
 from arpfast.seconds import Seconds
+
+if TYPE_CHECKING:
+    from arpfast.spans import Address
 
 PORT = 7946
 """Memberlist's."""
@@ -82,22 +86,26 @@ class RingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError for fields that do not go together."""
-        if len(set(self.members)) < len(self.members):
+        addresses = [_parsed(member) for member in self.members]
+        if len(set(addresses)) < len(addresses):
             raise ValueError("expected each member once")
-        families = {socket.AF_INET6 if ":" in member else socket.AF_INET for member in self.members}
-        if len(families) > 1:
+        if len({address.version for address in addresses}) > 1:
             raise ValueError("expected the addresses of all members in one family")
-        for member in self.members:
-            if not _valid(member):
-                raise ValueError(f"expected the address of a member, not {member!r}")
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """Those of all members."""
+        return frozenset(map(ip_address, self.members))
 
 
-def _valid(address: str) -> bool:
+def _parsed(member: str) -> Address:
     try:
-        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-    except OSError:
-        return False
-    return True
+        address = ip_address(member)
+    except ValueError:
+        raise ValueError(f"expected the address of a member, not {member!r}") from None
+    if address.is_unspecified or address.is_multicast or (address.version == 6 and address.is_link_local):
+        raise ValueError(f"expected an address by which the others reach a member, not {member!r}")
+    return address
 
 
 def own_address(members: tuple[str, ...]) -> str:

@@ -232,6 +232,10 @@ def test_a_ring_needs_this_host_among_its_members_and_a_secret() -> None:
         ("fail", "no address of this host is among ring.members"),
         ("warn", "the gossip on port 7946 is open: whoever reaches it can take part"),
     ]
+    both = msgspec.structs.replace(ring, quorum=True)
+    assert said(examine(config(ring=both), machine()), "ring")[1:] == [
+        ("warn", "a quorum of two members is both of them: should one die, the other answers nothing"),
+    ]
 
 
 def said(findings: list[Finding], check: str) -> list[tuple[str, str]]:

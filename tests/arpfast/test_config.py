@@ -48,6 +48,23 @@ def _keys(described: Any, prefix: str = "") -> set[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ("192.0.2.1, 192.0.2.1", "expected each member once"),
+        ("'2001:db8::1', '2001:db8:0::1'", "expected each member once"),
+        ("192.0.2.1, '2001:db8::1'", "expected the addresses of all members in one family"),
+        ("192.0.2.1, 192.0.2.300", "expected the address of a member, not '192.0.2.300'"),
+        *(
+            (f"'{member}'", f"expected an address by which the others reach a member, not '{member}'")
+            for member in ("0.0.0.0", "224.0.0.1", "::", "fe80::1")
+        ),
+    ],
+)
+def test_members_that_cannot_be_are_refused(members: str, told: str) -> None:
+    assert refused(f"addresses: [192.0.2.9]\nring: {{members: [{members}]}}") == [f"f.yaml:2: ring: {told}"]
+
+
 def test_empty_file_is_all_defaults() -> None:
     assert read("") == read("# nothing\n") == Config()
     assert Config().control == CONTROL_PATH

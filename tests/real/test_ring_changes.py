@@ -60,6 +60,9 @@ def test_what_a_reload_changes_is_in_force_everywhere(lab: Lab) -> None:
         told = heavy.change({**company.options, "election": "metallb"}, {"addresses": list(ADDRESSES)})
         assert told["needs_restart"] == ["ring.election"]
         assert heavy.ask("status")["ring"]["election"] == "balanced"
+        rest = [company.ring.address(member.host) for member in company.but(heavy)]
+        heavy.change({**company.options, "members": rest}, {"addresses": list(ADDRESSES)})
+        heavy.wait_event("this host is not among the members any more")
 
 
 def test_a_host_that_stood_still_is_measured_by_the_profile_of_the_last_reload(lab: Lab) -> None:

@@ -157,12 +157,16 @@ def test_configured_members_that_were_never_heard_are_told_with_the_reason() -> 
 
 def test_with_a_quorum_only_configured_members_count() -> None:
     def look(ring: Ring, _gossip: Gossip, _wire: Wire) -> None:
-        ring.others = {"192.0.2.3:7946": "192.0.2.3"}
+        without = msgspec.structs.replace(SETTINGS, members=("192.0.2.1", "192.0.2.3"))
+        ring.want(Spans(), Spans(), without)
         ring.turn()
         assert not ring.ownership.strangers, "expected it not to matter"
-        ring.want(Spans(), Spans(), msgspec.structs.replace(SETTINGS, quorum=True))
+        ring.want(Spans(), Spans(), msgspec.structs.replace(without, quorum=True))
         ring.turn()
         assert ring.ownership.strangers == {"b"}
+        ring.want(Spans(), Spans(), msgspec.structs.replace(SETTINGS, quorum=True))
+        ring.turn()
+        assert not ring.ownership.strangers
 
     in_a_loop(look)
 
