@@ -13,12 +13,15 @@
 
 /* The kernel's verifier, without CAP_PERFMON, follows a loop's counter beyond its end, as a processor might that
  * guesses wrong, and gives up; a loop without a counter it takes. For the same reason no search below compares what it
- * searched by once it is over: each step would be followed for its own sake. */
+ * searched by once it is over: each step would be followed for its own sake. And it knows no function of more than five
+ * arguments: whether one is inlined must not be left to the compiler's version. */
 #ifdef __bpf__
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #define STEP     __asm__ volatile("") /* or the compiler makes one condition of two, and cannot unroll */
+#define INLINED  __attribute__((always_inline))
 #else
 #define UNROLLED
+#define INLINED
 #define STEP (void)0
 #endif
 
@@ -250,9 +253,9 @@ static inline uint16_t nd_sum(const struct ipv6 *ipv6, const void *message, uint
 
 /* Writes an ARP message for IPv4 over Ethernet, padded with zeros; returns its length. No argument may lie in the
  * frame. */
-static inline uint32_t arp_write(void *frame, const uint8_t destination[6], const uint8_t source[6], uint16_t op,
-                                 const uint8_t sha[6], const uint8_t spa[4], const uint8_t tha[6],
-                                 const uint8_t tpa[4]) {
+INLINED static inline uint32_t arp_write(void *frame, const uint8_t destination[6], const uint8_t source[6],
+                                         uint16_t op, const uint8_t sha[6], const uint8_t spa[4], const uint8_t tha[6],
+                                         const uint8_t tpa[4]) {
     struct arp_frame *out = frame;
     __builtin_memcpy(out->ethernet.destination, destination, 6);
     __builtin_memcpy(out->ethernet.source, source, 6);
@@ -274,9 +277,10 @@ static inline uint32_t arp_write(void *frame, const uint8_t destination[6], cons
  * returns its length. No argument may lie in the frame, but for those of an answer written over its question:
  * `destination` where the source is, `source` and `target` where the target is. The sum is made of what is at hand: to
  * read back bytes just written in other portions costs more than all the rest. */
-static inline uint32_t nd_write(void *frame, const uint8_t destination_mac[6], const uint8_t source_mac[6],
-                                const uint8_t source[16], const uint8_t destination[16], uint8_t type, uint32_t flags,
-                                const uint8_t target[16], uint8_t option, const uint8_t value[6]) {
+INLINED static inline uint32_t nd_write(void *frame, const uint8_t destination_mac[6], const uint8_t source_mac[6],
+                                        const uint8_t source[16], const uint8_t destination[16], uint8_t type,
+                                        uint32_t flags, const uint8_t target[16], uint8_t option,
+                                        const uint8_t value[6]) {
     struct nd_frame *out = frame;
     uint32_t units = option ? 4 : 3;
     __builtin_memcpy(out->ethernet.destination, destination_mac, 6);

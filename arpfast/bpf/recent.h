@@ -22,8 +22,8 @@ static inline uint64_t recent_sum(const struct recent *recent) {
 }
 
 /* Writes unless the entry says the same already, and lately. */
-static inline void recent_note(struct recent *entry, uint64_t monotonic_ns, uint64_t mac, uint64_t high, uint64_t low,
-                               uint64_t ifindex) {
+INLINED static inline void recent_note(struct recent *entry, uint64_t monotonic_ns, uint64_t mac, uint64_t high,
+                                       uint64_t low, uint64_t ifindex) {
     if (((entry->mac ^ mac) | (entry->high ^ high) | (entry->low ^ low) | (entry->ifindex ^ ifindex)) == 0 &&
         monotonic_ns - entry->monotonic_ns < RECENT_FRESH_NS)
         return;
