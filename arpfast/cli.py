@@ -16,7 +16,7 @@ from arpfast import __version__
 from arpfast.asking import COMMANDS, print_json
 from arpfast.config import Backend, ConfigError, Format, Overrides, Probe, addresses
 from arpfast.decode import closest
-from arpfast.options import example, json_option, settings_options
+from arpfast.options import carry_out, example, fail, json_option, settings_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,19 +159,9 @@ def main() -> None:
     """Run the command, turning every foreseen error into its line and status."""
     _want_text()
     try:
-        cli.main(prog_name="arpfast", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        sys.exit(2)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "arpfast"
-        _fail(2, f"{error.format_message().rstrip('.')}; see '{command} --help'")
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        _fail(1, error.format_message())
+        carry_out(cli, "arpfast")
     except ConfigError as error:
-        _fail(2, *error.lines())
+        fail("arpfast", 2, *error.lines())
     except BrokenPipeError:
         _hang_up()
     except Exception as error:
@@ -179,7 +169,7 @@ def main() -> None:
 
         if not isinstance(error, Refused | Unreachable):
             raise
-        _fail(1, *str(error).splitlines())
+        fail("arpfast", 1, *str(error).splitlines())
 
 
 def _want_text() -> None:
@@ -191,13 +181,7 @@ def _want_text() -> None:
     given = [value for name, value in os.environ.items() if name.startswith("ARPFAST_")]
     for text in (*sys.argv[1:], *given):
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            _fail(2, f"expected {sys.getfilesystemencoding()} text, not {text!r}")
-
-
-def _fail(status: int, *lines: str) -> None:
-    for line in lines:
-        print(f"arpfast: {' '.join(line.split())}", file=sys.stderr)
-    sys.exit(status)
+            fail("arpfast", 2, f"expected {sys.getfilesystemencoding()} text, not {text!r}")
 
 
 def _hang_up() -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CONTROL_PATH = "/run/arpfast/control.sock"
+INTERFACE = r"^!?([^\s!/][^\s/]{0,62}|[0-9A-Fa-f.:]{2,45}/[0-9]{1,3})$"
+"""A name, a glob or a prefix, or any of these after '!'; no name has a slash."""
 PROBLEMS_SHOWN = 25
 
 Probe = Literal["quick", "rfc", "off"]
@@ -129,7 +131,7 @@ class Config(msgspec.Struct, frozen=True):
         Spans, Meta(description="Addresses answered on behalf of somebody else (NDP override flag clear).")
     ] = Spans()
     interfaces: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[^\s]{1,64}$", extra={"what": "an interface name, glob or prefix"})], ...],
+        tuple[Annotated[str, Meta(pattern=INTERFACE, extra={"what": "an interface name, glob or prefix"})], ...],
         Meta(
             description="Names or globs of the interfaces to answer on; without any: every Ethernet-like interface "
             "that is up and not part of a bridge or bond."

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import yaml
 
 from cluster.refusal import MESSAGE_AT_MOST, ApiError, Status
 
@@ -85,20 +87,27 @@ class Client:
         configuration = official.Configuration()
         # Python 3.13 would refuse certificates of authorities that name no key identifier, as older clusters have.
         configuration.disable_strict_ssl_verification = True
+        where = self._kubeconfig or "the Pod's ServiceAccount"
         try:
             if self._kubeconfig is None:
                 config.load_incluster_config(client_configuration=configuration)
             else:
-                _check_readable(self._kubeconfig)
+                _check(self._kubeconfig)
                 await config.load_kube_config(
                     self._kubeconfig, client_configuration=configuration, persist_config=False
                 )
+            context = RESTClientObject(configuration).ssl_context
         except config.ConfigException as error:
-            where = self._kubeconfig or "the Pod's ServiceAccount"
             raise ValueError(f"{where}: {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}") from None
-        connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS, ssl=RESTClientObject(configuration).ssl_context, socket_factory=_socket
-        )
+        except ssl.SSLError as error:
+            raise ValueError(f"{where}: its certificates or its key cannot be used: {error}") from None
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+        ) as error:  # each field is taken for what it should be
+            raise ValueError(f"{where}: expected a kubeconfig: {error}") from None
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context, socket_factory=_socket)
         session, self._session = (
             self._session,
             aiohttp.ClientSession(
@@ -226,10 +235,18 @@ _METHODS = {
 }
 
 
-def _check_readable(path: str) -> None:
-    """OSError, if it is not: the official client takes a file that is not there for an empty one."""
-    with Path(path).open("rb"):
-        pass
+def _check(path: str) -> None:
+    """Raises ValueError, if it holds no mapping: for the official client a missing file is an empty one, and any other
+    a mapping.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {str(error.strerror).lower()}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: expected YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a kubeconfig: a mapping with clusters, users and contexts")
 
 
 def _error(asked: str, code: int, headers: Mapping[str, str], body: bytes) -> ApiError:

@@ -11,11 +11,13 @@ from typing import Any
 
 import click
 
-from arpfast import logs
+from arpfast import __version__, logs
+from arpfast.options import carry_out
 from controller.settings import OPTIONS, settings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="arpfast %(version)s")
 def main(**options: Any) -> None:
     """Give addresses of IPAddressPools to Services of type LoadBalancer.
 
@@ -32,7 +34,8 @@ def main(**options: Any) -> None:
 
 
 for option in OPTIONS:
-    main = option(main)
+    option(main)
+
 
 if __name__ == "__main__":
-    main(prog_name="controller")
+    carry_out(main, "controller", typed="python -P -m controller")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from arpfast import __version__
+from arpfast.options import carry_out
 from speaker.settings import OPTIONS, settings
 from speaker.starting import CannotStart, run
 
@@ -22,22 +22,13 @@ def main(**given: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-for option in reversed(OPTIONS):
+for option in OPTIONS:
     option(main)
 
 
 def cli() -> None:
     """Run the command, turning every foreseen error into its line and status."""
-    try:
-        main.main(prog_name="speaker", standalone_mode=False)
-    except click.UsageError as error:
-        print(f"speaker: {error.format_message().rstrip('.')}; see 'python -P -m speaker --help'", file=sys.stderr)
-        sys.exit(2)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        print(f"speaker: {error.format_message()}", file=sys.stderr)
-        sys.exit(1)
+    carry_out(main, "speaker", typed="python -P -m speaker")
 
 
 if __name__ == "__main__":

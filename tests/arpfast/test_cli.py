@@ -81,7 +81,9 @@ def test_version_is_the_packages() -> None:
         (["run", "192.0.2.1/24"], "expected a prefix without host bits, as in 192.0.2.0/24"),
         (["run", "ff02::1"], "it holds multicast addresses"),
         (["run", "-c", "/nowhere/f.yaml"], "arpfast: /nowhere/f.yaml: cannot be read: no such file or directory"),
-        (["explain"], "Missing argument 'ADDRESS|SERVICE'"),
+        (["run", "-i", "", "192.0.2.1"], "expected an interface name, glob or prefix, not ''"),
+        (["run", "-i", "!", "192.0.2.1"], "expected an interface name, glob or prefix, not '!'"),
+        (["explain"], "missing argument 'ADDRESS|SERVICE'"),
         (["completion", "fish"], "'fish' is not one of 'bash', 'zsh'"),
     ],
 )
@@ -92,6 +94,31 @@ def test_wrong_usage_is_one_line_and_status_2(arguments: list[str], said: str) -
     (line,) = told.stderr.splitlines()
     assert line.startswith("arpfast: ")
     assert said in line
+
+
+@pytest.mark.parametrize("program", ["controller", "speaker"])
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--bogus"], 2, "no such option '--bogus'; see 'python -P -m"),
+        (["--port", "x"], 2, "invalid value for '--port'"),
+        (["--kubeconfig", "/nowhere/config"], 1, "/nowhere/config: cannot be read: no such file or directory"),
+    ],
+)
+def test_so_it_is_of_the_programs_of_a_cluster(
+    program: str, arguments: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    where = ["--node-name=a", "--ml-bindaddr=127.0.0.1", f"--control={tmp_path}/s", "--port=0", "--health-probe-port=0"]
+    needed = where if program == "speaker" else []
+    told = subprocess.run(
+        [sys.executable, "-P", "-m", program, *needed, *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert told.returncode == status
+    line = told.stderr.splitlines()[-1]
+    assert line.startswith(f"{program}: ")
+    assert said in line
+    assert "Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize(

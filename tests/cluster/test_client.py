@@ -66,14 +66,31 @@ def test_what_a_refusal_means(code: int, message: str, what: str) -> None:
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(ValueError, match="nowhere: cannot be read: no such file or directory"):
         asyncio.run(Client.connect(str(tmp_path / "nowhere")))
 
 
-def test_a_kubeconfig_that_says_nothing(tmp_path: Path) -> None:
+NAMED = "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "expected a kubeconfig: a mapping with clusters, users and contexts"),
+        ("5", "expected a kubeconfig: a mapping with clusters, users and contexts"),
+        ("{", "expected YAML: "),
+        ("\0", "expected YAML: "),
+        ("{}", "invalid kube-config file"),
+        ("current-context: a\ncontexts: 5", "expected a kubeconfig: "),
+        (f"{NAMED}clusters: [{{name: a, cluster: {{server: 5}}}}]", "expected a kubeconfig: "),
+        (f"{NAMED}clusters: [{{name: a, cluster: {{certificate-authority-data: aGk=, server: 'https://[::1]:1'}}}}]",
+         "its certificates or its key cannot be used: "),
+    ],
+)  # fmt: skip
+def test_a_kubeconfig_that_says_something_else(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "config"
-    path.write_text("{}")
-    with pytest.raises(ValueError, match=f"{path}: invalid kube-config file"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path}: {told}"):
         asyncio.run(Client.connect(str(path)))
 
 
