@@ -144,9 +144,9 @@ class Announcer:
         """What is wanted and not answered on some interface: being probed, or another host's."""
         return self._duties.unanswered()
 
-    def explain(self, version: Version, value: int) -> Explanation:
+    def explain(self, version: Version, value: int, *, shared: bool = False) -> Explanation:
         """All about one address: where it is answered, since when, and if not, why."""
-        return explain(self._duties, version, value, time.monotonic(), time.time())
+        return explain(self._duties, version, value, time.monotonic(), time.time(), shared=shared)
 
     @property
     def failing(self) -> frozenset[str]:
@@ -247,8 +247,7 @@ class Announcer:
             self._unsent = present[self._responder.send(present) :]
 
     def _prepare(self) -> None:
-        """Have room made for the next table, in a thread: who is to answer for one more address then waits for nothing.
-        """
+        """Have room made for the next table, in a thread: who is to answer for one more address then waits for nothing."""
         if self._tables_shown != self._counts["tables"] and (self._preparing is None or self._preparing.done()):
             self._tables_shown = self._counts["tables"]
             self._preparing = asyncio.get_running_loop().run_in_executor(None, self._responder.prepare)

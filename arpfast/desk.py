@@ -16,7 +16,7 @@ import msgspec
 from arpfast import __version__
 from arpfast.control import Refused
 from arpfast.inspection import FILTER_VERDICTS
-from arpfast.spans import Span, Spans
+from arpfast.spans import NOTHING, Span, Spans
 
 if TYPE_CHECKING:
     from arpfast.announcer import Announcer
@@ -77,7 +77,8 @@ class Desk:
     def explain(self, text: str) -> dict[str, Any]:
         """All about one address. Raises Refused if it is none."""
         address, daemon = parsed(text), self._daemon
-        told = {**address_told(daemon.announcer, daemon.responder, address), "ring": None, "checks": []}
+        shared = NOTHING if daemon.seat is None else daemon.seat.config.addresses | daemon.seat.config.proxy
+        told = {**address_told(daemon.announcer, daemon.responder, address, shared), "ring": None, "checks": []}
         if daemon.seat is not None:
             told["ring"] = msgspec.to_builtins(daemon.seat.explain(address.version, int(address)))
             told["checks"] = msgspec.to_builtins(daemon.seat.checks.explain(address.version, int(address)))
@@ -142,10 +143,13 @@ def filter_told(filter_: Filter | None) -> dict[str, Any]:
     return {"kind": "ebpf", **judged, "unfiltered": len(counted.unfiltered), "unguarded": len(counted.unguarded)}
 
 
-def address_told(announcer: Announcer, responder: Responder, address: Address) -> dict[str, Any]:
-    """Where an address is answered, since when, or why not; and who asked for it last."""
-    explanation = announcer.explain(address.version, int(address))
-    asked = responder.asked(address.version, int(address))
+def address_told(
+    announcer: Announcer, responder: Responder, address: Address, shared: Spans = NOTHING
+) -> dict[str, Any]:
+    """Where an address is answered, since when, or why not; and who asked for it last. `shared`: what its ring has."""
+    key = (address.version, int(address))
+    explanation = announcer.explain(*key, shared=bool(shared.find(*key)))
+    asked = responder.asked(*key)
     names = {link.ifindex: link.interface for link in explanation.links}
     by = (
         None

@@ -58,8 +58,6 @@ class Settings(msgspec.Struct, frozen=True):
     standby: Spans = NOTHING
     """What may have to be answered at any moment: solicited-node groups are joined for it as well, since a switch that
     snoops would take up to a second to let the first question through."""
-    common: Spans = NOTHING
-    """What the ring answers for, whoever of its members does: for `explain`."""
 
 
 class LinkOrder(msgspec.Struct, frozen=True):

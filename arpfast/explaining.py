@@ -14,31 +14,32 @@ if TYPE_CHECKING:
     from arpfast.spans import Version
 
 
-def explain(duties: Duties, version: Version, value: int, now: float, now_unix_s: float) -> Explanation:
+def explain(
+    duties: Duties, version: Version, value: int, now: float, now_unix_s: float, *, shared: bool = False
+) -> Explanation:
     """What becomes of the address on each interface, and why. `now` is on the clock of `duties`, `now_unix_s` the same
-    moment for people.
+    moment for people. `shared`: it is among what a ring answers for, whoever of its members does.
     """
     own, proxied = duties.wanted(version, value)
-    common = bool(duties.settings.common.find(version, value))
     address = address_of(version, value)
     links = []
     for index, interface in sorted(duties.snapshot.items()):
         presence = duties.presences.get(index)
         if presence is not None:
-            links.append(_on(presence, version, value, now, now_unix_s - now, _why_not(own or proxied, common)))
+            links.append(_on(presence, version, value, now, now_unix_s - now, _why_not(own or proxied, shared)))
             continue
         refusal = duties.settings.choice.refusal(interface)
         why = f"the interface is {refusal.value}" if refusal is not None else ""
         links.append(LinkExplanation(interface.name, index, Phase.ABSENT, why))
     kernel = tuple(i.name for i in duties.snapshot.values() if kernel_addresses([i]).find(version, value))
-    return Explanation(str(address), own or proxied or common, proxied and not own, kernel, tuple(links))
+    return Explanation(str(address), own or proxied or shared, proxied and not own, kernel, tuple(links))
 
 
-def _why_not(wanted: bool, common: bool) -> str:
+def _why_not(wanted: bool, shared: bool) -> str:
     """Why it is nothing on an interface that is used."""
     if wanted:
         return "wanted on other interfaces only"
-    return "the ring has not given it to this host" if common else "not among the addresses to answer for"
+    return "the ring has not given it to this host" if shared else "not among the addresses to answer for"
 
 
 def _on(

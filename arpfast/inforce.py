@@ -85,9 +85,9 @@ class Share(msgspec.Struct, frozen=True):
 
 def wish(config: Config, share: Share | None = None) -> tuple[list[Answer], Wish]:
     """What the announcer is to want: everything, or a share of it."""
-    own, proxy, settled, standby, common = config.addresses, config.proxy, NOTHING, NOTHING, NOTHING
+    own, proxy, settled, standby = config.addresses, config.proxy, NOTHING, NOTHING
     if share is not None:
-        standby, common = own, own | proxy
+        standby = own
         own, proxy = own & share.owned, proxy & share.owned
         settled = own - share.fresh
     answers = [Answer(own - settled), Answer(proxy, proxy=True)]
@@ -99,7 +99,7 @@ def wish(config: Config, share: Share | None = None) -> tuple[list[Answer], Wish
         refresh_s=config.announce.refresh_s or 0.0,
         conflict=ConflictPolicy(config.conflict),
     )
-    return answers, Wish(Choice(config.interfaces), announce, standby, common)
+    return answers, Wish(Choice(config.interfaces), announce, standby)
 
 
 def _carried_over(old: Spans, new: Spans) -> tuple[Spans, int, int]:

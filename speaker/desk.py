@@ -80,7 +80,7 @@ class Desk:
         address, speaker = parsed(text), self._speaker
         decision = speaker.seat.decider.decisions.get(Span.of(address))
         return {
-            **address_told(speaker.announcer, speaker.responder, address),
+            **address_told(speaker.announcer, speaker.responder, address, speaker.seat.electorate.spans),
             "ring": msgspec.to_builtins(speaker.seat.explain(address.version, int(address))),
             "checks": [],
             "services": [] if decision is None else list(map(str, decision.services)),

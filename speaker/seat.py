@@ -221,7 +221,6 @@ class Seat:
                 conflict=ConflictPolicy.DEFEND,
             ),
             standby=self.electorate.spans.of_version(6),
-            common=self.electorate.spans,
         )
         self._standby = wish.standby
         self._announcer.want(self.places.answers(owned, fresh), wish)

@@ -6,9 +6,7 @@ from ipaddress import ip_address, ip_interface
 
 import msgspec
 
-from arpfast.duties import Settings
 from arpfast.explaining import explain
-from arpfast.spans import Spans
 from tests.arpfast.stage import V4, Stage, eth
 
 
@@ -22,9 +20,7 @@ def test_explain_knows_the_kernels_own_addresses() -> None:
 
 def test_what_the_ring_has_given_to_another_host_is_wanted_all_the_same() -> None:
     stage = Stage(eth())
-    stage.settings = Settings(common=Spans.parse(V4))
-    stage.want()
-    found = explain(stage.duties, 4, int(ip_address(V4)), stage.now, 5e9)
+    found = explain(stage.duties, 4, int(ip_address(V4)), stage.now, 5e9, shared=True)
     assert found.wanted
     assert [link.why for link in found.links] == ["the ring has not given it to this host"]
     found = explain(stage.duties, 4, int(ip_address(V4)) + 1, stage.now, 5e9)
