@@ -70,7 +70,8 @@ class Estate(Struct, frozen=True):
     """What a watched owner leaves to us should it fall silent, prepared so that the thread can begin at once.
 
     Its tables are asked beside the interface's own, where that says that an address is not ours; its messages are sent
-    in order on each interface, before all others, at the usual pace. Watches may share an estate, by equality.
+    in order on each interface, before all others, at the usual pace. Watches may share an estate, by equality: it is
+    inherited once all of them are silent, and one has been answered before.
     """
 
     tables: tuple[tuple[int, Table], ...]  # by ifindex, one each
@@ -87,6 +88,7 @@ class Watch(Struct, frozen=True):
     interval_ms: float = 20.0
     misses: int = 3  # intervals in a row without an answer that are silence
     estate: Estate | None = None  # None: only tell
+    mute: bool = False  # was silent before this watch: its first answer is told, as SPOKE
 
 
 class Filter(Protocol):

@@ -155,6 +155,7 @@ cdef extern from "watch.h" nogil:
         uint8_t address[16]
         estate_t *estate
         bint known
+        bint mute
         bint silent
         bint suspended
 

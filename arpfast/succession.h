@@ -31,7 +31,7 @@ static inline void take_answer(struct loop *loop, const struct port *port, const
             !watch_is_answer(watch, &watch->entry->link, frame, length))
             continue;
         tally(&loop->watched.answers, 1);
-        if (watch->silent) tell_of_watch(loop, watch, FACT_SPOKE, now_ns);
+        if (watch->silent || watch->mute) tell_of_watch(loop, watch, FACT_SPOKE, now_ns);
         watch_heard(watch, now_ns);
     }
 }
@@ -49,10 +49,23 @@ static inline void listen_to(struct loop *loop, struct port *port, enum family f
     tally(&port->ear_drops, 1);
 }
 
-/* Answers and announces from now on what the watched owner left. Told who it was that fell silent. */
+/* Whether all who are watched for an estate are silent, and one of them has answered before: an owner is asked by each
+ * hardware address that it may have, and most of these are nobody's on this link. */
+static inline bool is_left(const struct plan *plan, const struct estate *estate) {
+    bool known = false;
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        const struct watch *watch = plan->watches[i];
+        if (watch->estate != estate) continue;
+        if (!watch->silent) return false;
+        known |= watch->known;
+    }
+    return known;
+}
+
+/* Answers and announces from now on what the watched owner left. Told who it was that fell silent last. */
 static inline void inherit(struct loop *loop, const struct watch *watch, uint64_t now_ns) {
     struct estate *estate = watch->estate;
-    if (!estate || estate->inherited || !watch->known) return;
+    if (!estate || estate->inherited || !is_left(loop->plan, estate)) return;
     estate->inherited = true;
     plan_enter(loop->plan, estate);
     tally(&loop->watched.inherited, 1);

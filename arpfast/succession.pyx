@@ -129,6 +129,7 @@ cdef class Watches:
         kept = {} if before is None else before.held
         estates = {} if before is None else {estate.wish: estate for estate in before.estates}
         known = {whom(held.wish) for held in kept.values() if held.watch.known}
+        mute = {whom(held.wish) for held in kept.values() if held.watch.silent or held.watch.mute}
         for wish in wishes:
             if wish in kept:
                 self.held[wish] = kept[wish]
@@ -139,7 +140,7 @@ cdef class Watches:
                 if estate is None:
                     estate = estates[wish.estate] = HeldEstate(wish.estate)
             held = self.held[wish] = HeldWatch(wish, estate)
-            held.watch.known = whom(wish) in known
+            held.watch.known, held.watch.mute = whom(wish) in known, wish.mute or whom(wish) in mute
         for held in self.held.values():
             if held.estate is not None and held.estate not in self.estates:
                 self.estates.append(held.estate)

@@ -35,6 +35,7 @@ struct watch {
     uint32_t missed;
     uint32_t calm; /* intervals without a flood, while suspended */
     bool known;    /* has answered at least once, to this watch or the one before it */
+    bool mute;     /* was silent when it was watched before, and nobody has told of an answer since */
     bool asked, answered;
     bool silent, suspended; /* Python may look */
 };
@@ -100,9 +101,9 @@ static inline void watch_asked(struct watch *watch, uint64_t now_ns, bool sent) 
 
 /* An answer; returns whether it ends a silence. */
 static inline bool watch_heard(struct watch *watch, uint64_t now_ns) {
-    bool silent = watch->silent;
+    bool silent = watch->silent || watch->mute;
     watch->answered = watch->known = true;
-    watch->silent = false;
+    watch->silent = watch->mute = false;
     watch->missed = 0;
     watch->heard_ns = now_ns;
     return silent;

@@ -153,11 +153,11 @@ class Ownership:
             self.displaced = True
             self._say("stood aside", spans=self.owned, why=f"another host, {macs[0].hex(':')}, has the same name")
 
-    def wire(self, name: str, wire: Wire | None, now: float) -> None:
-        """The watch on a member shows this now."""
+    def wire(self, name: str, wire: Wire | None, now: float, silent: Spans = NOTHING) -> None:
+        """The watches on a member show this now: if it answers, then not for what is `silent`."""
         witness = self.roster.witnesses.get(name)
         before = None if witness is None else witness.wire
-        self.roster.wire(name, wire, now)
+        self.roster.wire(name, wire, now, silent)
         if wire is Wire.SILENT and before is not Wire.SILENT:
             self._say("silent on the wire", name)
         elif wire is Wire.ASKED and before is Wire.SILENT:
@@ -166,11 +166,9 @@ class Ownership:
         elif wire is Wire.SUSPENDED and before is not Wire.SUSPENDED:
             self._say("watch suspended", name, why="frames are being lost here")
 
-    def inherited(self, name: str, spans: Spans) -> None:
-        """The thread has taken over from a member that fell silent, and answers already."""
-        witness = self.roster.witnesses.get(name)
-        if witness is not None:
-            witness.fallen, witness.wire = True, Wire.SILENT
+    def inherited(self, name: str, spans: Spans, network: Spans = NOTHING) -> None:
+        """The thread has taken over from a member that fell silent, on this network if only there, and answers."""
+        self.roster.fell(name, spans if network else None)
         self._say("inherited", name, spans, why="it fell silent on the wire")
         self._disputes.open(name, spans)
         self._claim(spans - self.owned)

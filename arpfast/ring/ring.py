@@ -20,9 +20,11 @@ from arpfast.ring.configured import Absent, absent, strangers
 from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
+from arpfast.ring.reaching import links, networks
 from arpfast.ring.roster import Gossip, Wire, Witness
 from arpfast.ring.standing import META, Standing, decode_all, decode_news, encode, encode_all
 from arpfast.ring.timeline import Timeline
+from arpfast.ring.watching import Shown
 from arpfast.spans import NOTHING, Span, Spans
 
 if TYPE_CHECKING:
@@ -136,19 +138,17 @@ class Ring:
     def interfaces(self, used: Iterable[Interface]) -> None:
         """Replace the picture of the interfaces in use."""
         interfaces = list(used)
-        carrier = any(interface.carrier for interface in interfaces)
-        networks = Spans(
-            Span(network.version, int(network[0]), int(network[-1]))
-            for interface in interfaces
-            for network in (address.network for address in interface.addresses)
-            if not network.is_link_local
-        )
+        carrying = [interface for interface in interfaces if interface.carrier]
+        carrier = bool(carrying)
         if self.ownership.me.carrier and not carrier and self.ownership.settled:
             self.ownership.stand_aside("no interface has a carrier")
         elif carrier and not self.ownership.me.carrier:
             self._settle_again()
         self.ownership.be(
-            carrier=carrier, macs=tuple(sorted(interface.mac for interface in interfaces)), networks=networks
+            carrier=carrier,
+            macs=tuple(sorted(interface.mac for interface in interfaces)),
+            networks=networks(carrying or interfaces),
+            links=links(carrying),
         )
         self._watching.interfaces(interfaces)
         self._looked.set()
@@ -189,8 +189,7 @@ class Ring:
 
     def facts(self, facts: list[Fact]) -> None:
         """What the responder's thread has told."""
-        now = time.monotonic()
-        news = False
+        now, news = time.monotonic(), False
         for fact in facts:
             match fact.kind:
                 case FactKind.FROZEN:
@@ -199,17 +198,18 @@ class Ring:
                     self._settle_again()
                     news = True
                 case FactKind.RIVAL:
-                    name = self._macs.get(fact.mac)
-                    if name is not None:
+                    if (name := self._macs.get(fact.mac)) is not None:
                         self._rivals.setdefault(name, []).append(Span(fact.version, fact.address, fact.address))
                 case _:
-                    told = self._watching.fact(fact)
-                    if told is not None:
-                        name, inherited = told
-                        if inherited:
-                            self.counts["inherited"] += 1
-                            self.ownership.inherited(name, inherited)
-                        self.ownership.wire(name, self._watching.shown(name), now)
+                    if (told := self._watching.fact(fact)) is not None:
+                        self.counts["inherited"] += bool(told.inherited)
+                        if told.heard:
+                            self.ownership.roster.heard(told.name, told.network)
+                        if told.inherited:
+                            self.ownership.inherited(told.name, told.inherited, told.network)
+                        else:
+                            shown, silent = self._watching.shown(told.name)
+                            self.ownership.wire(told.name, shown, now, silent)
                         news = True
         if news:
             self.turn()
@@ -298,9 +298,8 @@ class Ring:
         self._carry_out(orders)
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = None
-        if (due := self.ownership.next_deadline(now)) is not None:
-            self._deadline = asyncio.get_running_loop().call_later(max(0.0, due - now), self.turn)
+        due = self.ownership.next_deadline(now)
+        self._deadline = None if due is None else asyncio.get_running_loop().call_later(max(0.0, due - now), self.turn)
         if not self.ownership.to_hand_over():
             self._handed_over.set()
 
@@ -333,9 +332,10 @@ class Ring:
         """Let the rules know which doubted members are watched by now."""
         now = time.monotonic()
         for name, witness in self.ownership.roster.witnesses.items():
-            shown = self._watching.shown(name) or Wire.CUT if name in watched else None
-            if shown is not witness.wire:
-                self.ownership.wire(name, shown, now)
+            shown, silent = self._watching.shown(name) if name in watched else Shown(None)
+            shown = shown or Wire.CUT if name in watched else None
+            if (shown, silent) != (witness.wire, witness.silent):
+                self.ownership.wire(name, shown, now, silent)
                 self.wake()
 
     def _publish(self, node: Node, standing: Standing) -> None:

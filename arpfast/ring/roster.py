@@ -76,6 +76,15 @@ class Witness(msgspec.Struct):
     """Since when it is being asked on the wire."""
     fallen: bool = False
     """Silent under a watch that inherited from it; until it speaks, by standing or by wire."""
+    silent: Spans = NOTHING
+    """Of what it claims: what it does not answer for on the wire, where it answers for others."""
+    lost: Spans = NOTHING
+    """What was inherited from it on one network alone; until it answers there, whatever it says elsewhere."""
+
+    @property
+    def missing(self) -> Spans:
+        """What it does not answer for, by both witnesses or by a watch that inherits."""
+        return self.lost if self.gossip is Gossip.ALIVE else self.lost | self.silent
 
     @property
     def word(self) -> Standing | None:
@@ -105,7 +114,7 @@ class Roster:
             self.witnesses[name] = Witness(state, ours)
             return
         if state is Gossip.ALIVE and witness.gossip is not Gossip.ALIVE:
-            witness.wire, witness.fallen = None, False
+            witness.wire, witness.fallen, witness.silent, witness.lost = None, False, NOTHING, NOTHING
         witness.gossip, witness.ours = state, ours
 
     def standing(self, standing: Standing) -> Standing | None:
@@ -124,8 +133,8 @@ class Roster:
         others = [other for other in (*alive, me) if other.name != standing.name]
         return [(mac, other.name) for other in others for mac in standing.macs if mac in other.macs]
 
-    def wire(self, name: str, wire: Wire | None, now: float) -> None:
-        """The watch on `name` shows this now; None: it is not watched."""
+    def wire(self, name: str, wire: Wire | None, now: float, silent: Spans = NOTHING) -> None:
+        """The watches on `name` show this now, and these `silent`; None: it is not watched."""
         witness = self.witnesses.get(name)
         if witness is None:
             return
@@ -133,10 +142,31 @@ class Roster:
             witness.asked_s = now
         if wire is Wire.ASKED and witness.wire is Wire.SILENT:
             witness.fallen = False
-        witness.wire = wire
+        witness.wire, witness.silent = wire, silent
+
+    def fell(self, name: str, spans: Spans | None) -> None:
+        """It was inherited from: for these, on one network, or (None) for all."""
+        witness = self.witnesses.get(name)
+        if witness is None:
+            return
+        if spans is None:
+            witness.fallen, witness.wire = True, Wire.SILENT
+        else:
+            witness.lost |= spans
+
+    def heard(self, name: str, network: Spans) -> None:
+        """It answers again on this network, or wherever it is reached."""
+        if witness := self.witnesses.get(name):
+            witness.lost = witness.lost - network if network else NOTHING
 
     def presence(self, name: str) -> Presence:
         """Whether the member counts now."""
+        seen = self._seen(name)
+        if seen.here and self.witnesses[name].missing:
+            return Presence(True, f"{seen.why}; silent where some of its addresses are at home")
+        return seen
+
+    def _seen(self, name: str) -> Presence:
         witness = self.witnesses[name]
         if witness.fallen:
             return Presence(False, "fell silent on the wire")
@@ -170,11 +200,12 @@ class Roster:
         return None
 
     def here(self) -> dict[str, Witness]:
-        """The members that count, by their word."""
+        """The members that count, by their word: that of what they do not answer for counts for nothing."""
         return {
-            name: witness if witness.standing is witness.word else msgspec.structs.replace(witness, standing=None)
+            name: witness if counts is witness.standing else msgspec.structs.replace(witness, standing=counts)
             for name, witness in self.witnesses.items()
-            if self.presence(name).here
+            if self._seen(name).here
+            for counts in (_without(witness.word, witness.missing),)
         }
 
     def to_watch(self) -> tuple[str, ...]:
@@ -182,7 +213,7 @@ class Roster:
         doubted = [
             name
             for name, witness in sorted(self.witnesses.items())
-            if (witness.fallen or witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)) and _answers(witness)
+            if (witness.fallen or witness.lost or witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)) and _answers(witness)
         ]
         if not doubted:
             return ()
@@ -207,6 +238,14 @@ class Roster:
             if witness.wire is Wire.ASKED and witness.gossip in (Gossip.SUSPECT, Gossip.DEAD)
         ]
         return min((at for at in due if at > now), default=None)
+
+
+def _without(word: Standing | None, missing: Spans) -> Standing | None:
+    """What it says, as if it did not claim these and could not serve them."""
+    if word is None or not missing:
+        return word
+    claims = {epoch: left for epoch, spans in word.claims.items() if (left := spans - missing)}
+    return msgspec.structs.replace(word, claims=claims, unhealthy=word.unhealthy | missing)
 
 
 def _answers(witness: Witness) -> bool:

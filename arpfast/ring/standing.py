@@ -32,6 +32,9 @@ META = b"arpfast/1"
 Claims = dict[int, Spans]
 """Disjoint spans by epoch: what is claimed, and by which change of hands."""
 
+Links = dict[bytes, Spans]
+"""Networks by the hardware address that is reached on them."""
+
 
 def united(claims: Claims) -> Spans:
     """All that is claimed, by whatever epoch."""
@@ -69,7 +72,7 @@ class Standing(msgspec.Struct, frozen=True, dict=True):
     macs: tuple[bytes, ...] = ()
     """Of its interfaces in use: what it answers with."""
     networks: Spans = Spans()
-    """The prefixes that its interfaces in use have."""
+    """The prefixes that its interfaces in use have, those without a carrier left out if there is another."""
     unhealthy: Spans = Spans()
     """What its health checks say it cannot serve."""
     claims: Claims = msgspec.field(default_factory=dict)
@@ -79,6 +82,8 @@ class Standing(msgspec.Struct, frozen=True, dict=True):
     """Of what it claims: not answered, since it is still being probed, or another host was found to have it."""
     ceded: Spans = Spans()
     """Of what it claims: another should have it by its own election too, and has not taken it."""
+    links: Links = msgspec.field(default_factory=dict)
+    """Which of its networks it is reached on at which of its hardware addresses; empty: it does not say."""
 
     @cached_property
     def owned(self) -> Spans:
@@ -106,6 +111,7 @@ class _Wire(msgspec.Struct, array_like=True, frozen=True):
     hears: list[str]
     unanswered: tuple[bytes, bytes] = (b"", b"")
     ceded: tuple[bytes, bytes] = (b"", b"")
+    links: list[tuple[bytes, bytes, bytes]] = []
 
 
 _DRAINED, _HOLDING, _CARRIER, _SETTLING = 1, 2, 4, 8
@@ -141,6 +147,7 @@ def _encoded(standing: Standing) -> bytes:
             list(standing.hears),
             _both(standing.unanswered),
             _both(standing.ceded),
+            [(mac, *_both(spans)) for mac, spans in sorted(standing.links.items())],
         )
     )
 
@@ -177,7 +184,8 @@ def _checked(wire: _Wire) -> Standing:
         and 0 <= wire.serial < 1 << 63
         and 0 <= wire.weight <= WEIGHT_AT_MOST
         and len(wire.macs) <= _MACS_MAX
-        and all(len(mac) == 6 for mac in wire.macs)
+        and len(wire.links) <= _MACS_MAX
+        and all(len(mac) == 6 for mac in (*wire.macs, *(mac for mac, _, _ in wire.links)))
         and len(wire.hears) <= _HEARS_MAX
     ):
         raise ValueError("expected a standing with its fields within bounds")
@@ -197,6 +205,7 @@ def _checked(wire: _Wire) -> Standing:
         tuple(wire.hears),
         _spans(*wire.unanswered),
         _spans(*wire.ceded),
+        {mac: _spans(four, six) for mac, four, six in wire.links},
     )
 
 

@@ -2,7 +2,8 @@
 
 The gossip and the watch are replaced by what they promise: a member that cannot be reached is suspected after SUSPECT_S
 and dead DEAD_S later; what a member says arrives after DELAY_S; a watch that gets no answer alarms after ALARM_S. Their
-own tests show that they keep these promises.
+own tests show that they keep these promises. With several networks, each has its addresses, its wire and a router that
+answers whoever reaches it; gossip goes wherever it can.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Host:
         self.up = False
         self.frozen = False
         self.gossip_side = self.wire_side = 0
+        self.dark: set[int] = set()
+        """The networks on which its cable is cut."""
         self.answers = NOTHING
         self.announced = NOTHING
         """Again, since the test looked last."""
@@ -45,7 +48,9 @@ class Host:
         self.heirs: dict[str, Spans] = {}
         self.views: dict[str, tuple[Gossip, float]] = {}
         """What the gossip calls the others, and when they were last reached."""
-        self.silent_since: dict[str, float] = {}
+        self.silent_since: dict[tuple[str, int], float] = {}
+        self.alarmed: set[tuple[str, int]] = set()
+        """Who was found silent on which network, and has not answered there since."""
         self.due: float | None = None
         self.start()
 
@@ -54,6 +59,7 @@ class Host:
         self.up, self.frozen, self.answers = True, False, NOTHING
         self.views.clear()
         self.silent_since.clear()
+        self.alarmed.clear()
         serial = int(self.world.now * 1000) << 10
         self.ownership = Ownership(Standing(self.name, serial, macs=(self.mac,), **self.fields), self.terms)
         self.ownership.want(self.world.addresses, NOTHING)
@@ -84,9 +90,10 @@ class Host:
         """Whether gossip passes."""
         return self.live and other.live and self.gossip_side == other.gossip_side
 
-    def sees(self, other: Host) -> bool:
+    def sees(self, other: Host, network: int) -> bool:
         """Whether frames pass."""
-        return self.live and other.live and self.wire_side == other.wire_side
+        there = network not in self.dark | other.dark
+        return self.live and other.live and self.wire_side == other.wire_side and there
 
     def exchange(self, other: Host) -> None:
         """Both learn all that the other knows."""
@@ -183,44 +190,84 @@ class Host:
         return False
 
     def _watch(self, other: Host, now: float) -> bool:
-        """Whether a watch on another shows anything new."""
+        """Whether the watches on another show anything new."""
         name = other.name
         witness = self.ownership.roster.witnesses.get(name)
         if witness is None:
             return False
-        shown = witness.wire
-        wire: Wire | None = None
-        if name in self.watched or name in self.heirs:
-            said = witness.standing
-            asked = NOTHING if said is None else (said.owned - said.unanswered) or said.owned
+        if name not in self.watched and name not in self.heirs:
+            self._forget(name)
+            self.ownership.wire(name, None, now)
+            return witness.wire is not None
+        said = witness.standing
+        answered = NOTHING if said is None else other.answers - other.ownership.unanswered
+        before = witness.wire, witness.silent
+        wires: dict[int, Wire] = {}
+        news = False
+        for number, network in enumerate(self.world.networks):
+            claimed = NOTHING if said is None else said.owned & network
+            asked = Spans(((claimed - said.unanswered) or claimed).spans[:1]) if said else NOTHING
             if not asked:
-                self.silent_since.pop(name, None)
-                self.ownership.wire(name, None, now)
-                return shown is not None
-            answered = Spans(asked.spans[:1]) & (other.answers - other.ownership.unanswered)
-            if self.sees(other) and answered:
-                self.silent_since.pop(name, None)
-            silent = name in self.silent_since or not (self.sees(other) and answered)
-            alarm = silent and now - self.silent_since.setdefault(name, now) >= ALARM_S
-            if alarm and name in self.heirs and not witness.fallen:
-                self.ownership.inherited(name, self.heirs[name])
-                return True
-            if name in self.watched:
-                # Not silent once it has been: only an answer undoes an alarm.
-                wire = Wire.SILENT if alarm else (Wire.SILENT if silent and shown is Wire.SILENT else Wire.ASKED)
+                self.silent_since.pop((name, number), None)
+                self.alarmed.discard((name, number))
+                continue
+            if self.sees(other, number) and asked & answered:
+                self.silent_since.pop((name, number), None)
+                if (name, number) in self.alarmed or witness.lost & network:
+                    self.alarmed.discard((name, number))
+                    self.ownership.roster.heard(name, network)
+                    news = True
+                wires[number] = Wire.ASKED
+                continue
+            if now - self.silent_since.setdefault((name, number), now) >= ALARM_S:
+                self.alarmed.add((name, number))
+                news |= self._inherit(name, number)
+            # Only an answer undoes an alarm.
+            wires[number] = Wire.SILENT if (name, number) in self.alarmed else Wire.ASKED
+        if not wires:
+            self.ownership.wire(name, None, now)
+            return before != (None, NOTHING) or news
+        if name in self.watched:
+            wire = Wire.SILENT if set(wires.values()) == {Wire.SILENT} else Wire.ASKED
+            silent = [n for n, each in wires.items() if wire is Wire.ASKED and each is Wire.SILENT]
+            spans = Spans(span for n in silent if said for span in said.owned & self.world.networks[n])
+            self.ownership.wire(name, wire, now, spans)
+            news |= before != (wire, spans)
+        return news
+
+    def _inherit(self, name: str, number: int) -> bool:
+        """What the thread does by itself, and what counts of it: where others lead to the member as well, only what a
+        router has answered.
+        """
+        witness = self.ownership.roster.witnesses[name]
+        network = self.world.networks[number]
+        spans = self.heirs.get(name, NOTHING) & network
+        if not spans or witness.fallen or not spans - witness.lost:
+            return False
+        if len(self.world.networks) == 1:
+            self.ownership.inherited(name, spans)
+        elif number in self.dark:
+            return False
         else:
-            self.silent_since.pop(name, None)
-        if wire is not shown:
-            self.ownership.wire(name, wire, now)
-        return wire is not shown
+            self.ownership.inherited(name, spans, network)
+        return True
+
+    def _forget(self, name: str) -> None:
+        for number in range(len(self.world.networks)):
+            self.silent_since.pop((name, number), None)
+            self.alarmed.discard((name, number))
 
 
 class World:
     """All of it."""
 
-    def __init__(self, names: Iterable[str], addresses: Spans, terms: Terms, **fields: Any) -> None:
+    def __init__(
+        self, names: Iterable[str], addresses: Spans, terms: Terms, networks: Iterable[Spans] = (), **fields: Any
+    ) -> None:
         self.now = 1000.0
         self.addresses = addresses
+        self.networks = tuple(networks) or (addresses,)
+        """What is at home on each."""
         self.outsiders = NOTHING
         """What hosts outside of the ring have: found when it is probed, and then not answered."""
         self.told: list[tuple[float, str, Any]] = []
@@ -253,6 +300,10 @@ class World:
         """Who answers now."""
         wanted = Spans.parse(address)
         return [host.name for host in self.hosts.values() if host.live and host.answers & wanted]
+
+    def owners_on(self, network: int, address: str) -> list[str]:
+        """Who answers now, and is heard on this network."""
+        return [name for name in self.owners(address) if network not in self.hosts[name].dark]
 
     def shares(self) -> dict[str, Spans]:
         """Who answers for what."""
