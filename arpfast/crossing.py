@@ -88,7 +88,7 @@ class Watch(Struct, frozen=True):
     interval_ms: float = 20.0
     misses: int = 3  # intervals in a row without an answer that are silence
     estate: Estate | None = None  # None: only tell
-    mute: bool = False  # was silent before this watch: its first answer is told, as SPOKE
+    mute: bool = False  # had answered and was silent before this watch: its first answer is told, as SPOKE
 
 
 class Filter(Protocol):

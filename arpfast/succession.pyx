@@ -140,7 +140,8 @@ cdef class Watches:
                 if estate is None:
                     estate = estates[wish.estate] = HeldEstate(wish.estate)
             held = self.held[wish] = HeldWatch(wish, estate)
-            held.watch.known, held.watch.mute = whom(wish) in known, wish.mute or whom(wish) in mute
+            held.watch.known = wish.mute or whom(wish) in known
+            held.watch.mute = wish.mute or whom(wish) in mute
         for held in self.held.values():
             if held.estate is not None and held.estate not in self.estates:
                 self.estates.append(held.estate)

@@ -9,7 +9,7 @@ import pytest
 
 from arpfast.control import Refused
 from lab import Lab, wait_until
-from lab.ring import Ring
+from lab.ring import Cut, Ring
 from tests.real.handmade import DEADLINE_S, Speakers, ad, service
 
 V4, V6 = "192.0.2.100", "2001:db8::100"
@@ -99,6 +99,20 @@ def test_an_address_is_answered_on_the_interfaces_of_its_advertisement(lab: Lab)
         assert phases == {"absent"}
         speakers.tell([service("web", V4)], ads=[ad("abc", interfaces=["eth0"], preferences={"a": 10})])
         assert speakers.ring.wait_owner(V4, speakers.all[0].host)
+
+
+def test_who_is_heard_on_another_network_only_is_succeeded_where_its_address_is_at_home(lab: Lab) -> None:
+    """Nobody loses a carrier, gossip is whole, and on its other network it answers: only the wire can tell."""
+    ring = Ring(lab, 3, addresses=(V4,), gossip_apart=True)
+    with Speakers(ring, profile="fast", choice={"patterns": ["eth*"]}) as speakers:
+        speakers.tell([service("web", V4)], ads=[ad("ab", preferences={"a": 10})])
+        a, b, _ = ring.hosts
+        speakers.wait_owner(V4, "a")
+        ring.wait_owner(V4, a)
+        ring.cut(a, Cut.WIRE)
+        ring.wait_owner(V4, b)
+        ring.heal()
+        ring.wait_owner(V4, a)
 
 
 def test_who_loses_the_carrier_of_one_interface_leaves_what_is_answered_there(lab: Lab) -> None:
