@@ -404,9 +404,9 @@ cdef class Responder:
 
         A watch that was there before goes on, and so does its estate, in force or not; any other estate is void when
         this returns. So to keep what was inherited, put it into the interface's table first; to give it back, only drop
-        the watch. An estate is inherited once all of its watches are silent, from an owner that has answered one of them
-        before, never from one that this host has not heard. The solicited-node groups of what it has are the caller's
-        to join beforehand. Raises OSError if the sockets cannot be opened, and then changes nothing.
+        the watch. An estate is inherited once all of its watches are silent, from an owner that has answered one of
+        them before, never from one that this host has not heard. The solicited-node groups of what it has are the
+        caller's to join beforehand. Raises OSError if the sockets cannot be opened, and then changes nothing.
         """
         cdef Port port
         cdef Watches wanted, before

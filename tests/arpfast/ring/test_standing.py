@@ -24,6 +24,7 @@ FULL = Standing(
     hears=("b",),
     unanswered=Spans.parse("192.0.2.11"),
     ceded=Spans.parse("192.0.2.12"),
+    links={b"\x02\0\0\0\0\x01": Spans.parse("192.0.2.0/24", "2001:db8::/64")},
 )
 
 
