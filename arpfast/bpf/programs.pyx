@@ -8,10 +8,10 @@ The order that loses no frame: first the table here, then the responder's own. F
 frames are judged by the new table, so no request for a wanted address is refused; the kernel exchanges one pointer, so
 none is refused on the way either.
 
-Privileges: CAP_BPF to load, and again for every new table, since a table is a new map (made by `prepare`, beforehand); CAP_NET_ADMIN to load the guard
-(and before Linux 6.6 to attach it, but not as a link). So who keeps CAP_BPF keeps all. Without it no table can be
-changed any more: then, as after any other failure, the interface is opened; its filter lets everything pass, and the
-responder's own judgement stands.
+Privileges: CAP_BPF to load, and again for every new table, since a table is a new map, made when it is needed or by
+`prepare` beforehand; CAP_NET_ADMIN to load the guard (and before Linux 6.6 to attach it, but not as a link). So who
+keeps CAP_BPF keeps all. Without it no table can be changed any more: then, as after any other failure, the interface is
+opened; its filter lets everything pass, and the responder's own judgement stands.
 """
 
 from libc.errno cimport E2BIG, EINVAL, EOPNOTSUPP, EPERM
