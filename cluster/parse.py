@@ -25,7 +25,7 @@ from cluster.pools import parse_pools
 from cluster.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cluster.custom import Objects
     from cluster.resources import Object, Secret
@@ -92,11 +92,11 @@ def _parse(
     aliases = last.communities if found and last else aliases
     problems += found
 
-    bgp_advertisements, found = parse_bgp_advertisements(objects.bgp_advertisements, pools, nodes, aliases)
-    wrong = found
-    if node and found:
-        concerned = _concerned(objects.bgp_advertisements, bgp_advertisements, found, node)
-        _, found = parse_bgp_advertisements(concerned, pools, _only(node, nodes), aliases)
+    bgp_advertisements, wrong = parse_bgp_advertisements(objects.bgp_advertisements, pools, nodes, aliases)
+    found = _concerning(
+        node, objects.bgp_advertisements, bgp_advertisements, wrong, nodes,
+        lambda some, only: parse_bgp_advertisements(some, pools, only, aliases)[1],
+    )  # fmt: skip
     if wrong and last:
         bgp_advertisements = _in_force(bgp_advertisements, wrong, found, last.bgp_advertisements, node)
     problems += found
@@ -105,11 +105,10 @@ def _parse(
     profiles = last.bfd_profiles if found and last else profiles
     problems += found
 
-    peers, found = parse_peers(objects.peers, nodes, secrets, profiles)
-    wrong = found
-    if node and found:
-        concerned_peers = _concerned(objects.peers, peers, found, node)
-        _, found = parse_peers(concerned_peers, _only(node, nodes), secrets, profiles)
+    peers, wrong = parse_peers(objects.peers, nodes, secrets, profiles)
+    found = _concerning(
+        node, objects.peers, peers, wrong, nodes, lambda some, only: parse_peers(some, only, secrets, profiles)[1]
+    )
     config = Config(
         pools=pools,
         l2_advertisements=l2_advertisements,
@@ -131,15 +130,23 @@ def _parse(
     return Parsed(config, tuple(problems + found))
 
 
-def _concerned(written: Iterable[T], parsed: tuple[N, ...], wrong: list[Problem], node: str) -> list[T]:
-    """The objects that a node has to do with; of those whose selectors are at fault nobody knows, so all have."""
+def _concerning(
+    node: str,
+    written: Iterable[T],
+    parsed: tuple[N, ...],
+    wrong: list[Problem],
+    nodes: Labelled,
+    check: Callable[[list[T], Labelled], list[Problem]],
+) -> list[Problem]:
+    """What of that which is `wrong` a node has to do with; without a node, all. Of objects whose selectors are at fault
+    nobody knows whom they concern, so they concern all.
+    """
+    if not node or not wrong:
+        return wrong
     names = {each.name for each in parsed if node in each.nodes}
     names |= {problem.key.name for problem in wrong if problem.field.startswith("spec.nodeSelectors")}
-    return [each for each in written if each.metadata.name in names]
-
-
-def _only(node: str, nodes: Labelled) -> Labelled:
-    return {node: nodes.get(node, {})}
+    concerned = [each for each in written if each.metadata.name in names]
+    return check(concerned, {node: nodes.get(node, {})})
 
 
 def _in_force(
