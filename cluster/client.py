@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cluster.kinds import Kind
 
-__all__ = ["APPLY_PATCH", "JSON", "MERGE_PATCH", "REQUEST_S", "ApiError", "Client"]
+__all__ = ["APPLY_PATCH", "JSON", "MERGE_PATCH", "NAME", "REQUEST_S", "ApiError", "Client"]
 
 REQUEST_S = 10.0
 CONNECT_S = 5.0
@@ -42,6 +42,8 @@ ANEW_EVERY_S = 5.0
 FORMER_AT_MOST = 1
 """Sessions of a former identity: what is under way by them, watches above all, may end."""
 
+NAME = "arpfast"
+"""As the API server calls us in `managedFields`: by the User-Agent."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -112,7 +114,7 @@ class Client:
             self._session,
             aiohttp.ClientSession(
                 connector=connector,
-                headers={"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": "arpfast"},
+                headers={"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": NAME},
                 skip_auto_headers=["Content-Type"],
             ),
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cluster import kinds
-from cluster.client import MERGE_PATCH
+from cluster.client import MERGE_PATCH, NAME
 from cluster.errands import IN_FLIGHT, Errands
 from cluster.kinds import Kind
 from cluster.refusal import ApiError
@@ -113,9 +113,8 @@ class _Manager(Struct, frozen=True):
     """`metav1.ManagedFieldsEntry`: who wrote which fields last."""
 
     manager: str = ""
-    subresource: str = ""
     time: str = ""
-    fields_v1: dict[str, msgspec.Raw] = msgspec.field(default={}, name="fieldsV1")
+    fields_v1: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="fieldsV1")
 
 
 class _Managed(Struct, frozen=True):
@@ -126,20 +125,27 @@ class _ManagedObject(Struct, frozen=True):
     metadata: _Managed = _Managed()
 
 
-def status_writer(body: bytes) -> str:
-    """Who wrote the addresses of this Service last, as the API server calls him; empty: nobody that it knows of."""
-    wrote = [
-        (b"f:loadBalancer" in bytes(each.fields_v1["f:status"]), each.time, each.manager)
-        for each in msgspec.json.decode(body, type=_ManagedObject).metadata.managed_fields
-        if each.subresource == "status" and "f:status" in each.fields_v1
-    ]
-    return max(wrote)[2] if wrote else ""
+_WRITTEN_BY_US = b'"f:loadBalancer"', b'"f:%s"' % ALLOCATED_FROM.encode()
 
 
-async def read_status_writer(client: Client, key: Key) -> str:
-    """Who wrote the addresses of a Service last; empty: nobody that is known, or it is gone."""
+def overwriter(body: bytes) -> str:
+    """Who wrote last what we write to this Service, as the API server calls him; empty: nobody that it knows of.
+
+    Our own name (`client.NAME`) means another of us. Who only removed something is known by having come last.
+    """
+
+    def suspicion(each: _Manager) -> tuple[bool, str, bool]:
+        other, wrote = each.manager != NAME, bytes(each.fields_v1)
+        return other and any(field in wrote for field in _WRITTEN_BY_US), each.time, other
+
+    managers = msgspec.json.decode(body, type=_ManagedObject).metadata.managed_fields
+    return max(managers, key=suspicion).manager if managers else ""
+
+
+async def read_overwriter(client: Client, key: Key) -> str:
+    """Who wrote to a Service what we write, and did so last; empty: nobody that is known, or it is gone."""
     try:
-        return status_writer(await client.request("get", kinds.SERVICE, key.namespace, key.name))
+        return overwriter(await client.request("get", kinds.SERVICE, key.namespace, key.name))
     except ApiError as error:
         if error.absent:
             return ""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from arpfast.spans import NOTHING, address_of
 from cluster import kinds
-from cluster.client import REQUEST_S, Client
+from cluster.client import NAME, REQUEST_S, Client
 from cluster.errands import Errands
 from cluster.lease import clock_s
 from cluster.resources import Key
-from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses, read_status_writer
+from cluster.status import Assigned, PoolCounts, PoolStatuses, Statuses, read_overwriter
 from controller.allocator import Allocator
 from controller.asking import Asking
 from controller.outcome import Note
@@ -144,11 +144,12 @@ class Term:
 
     async def _find_out(self, key: Key, service: Service) -> None:
         """Who the other is that writes to a Service; tell of him."""
-        who = await read_status_writer(self._fenced, key) or "somebody"
-        reason = f"{who} writes over its addresses again and again, and ours are put back ever later: expected one "
+        who = await read_overwriter(self._fenced, key) or "somebody"
+        who = f"another controller of {NAME}" if who == NAME else who
+        said = f"{who} writes over its addresses or their pool again and again, and ours are put back ever later"
         class_ = service.spec.load_balancer_class
-        whose = f"loadBalancerClass {class_}" if class_ else "Services without a loadBalancerClass"
-        self.say(service, Note("Warning", "StatusOverwritten", f"{reason}controller for {whose}"))
+        whose = f"of loadBalancerClass {class_}" if class_ else "without a loadBalancerClass"
+        self.say(service, Note("Warning", "StatusOverwritten", f"{said}: expected one controller for Services {whose}"))
 
     def _found(self, said: list[Said]) -> None:
         """The speakers have found this out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cluster.resources import Metadata, Service
-from cluster.status import Assigned, PoolCounts, pool_patch, service_patch, status_writer
+from cluster.status import Assigned, PoolCounts, overwriter, pool_patch, service_patch
 
 SERVICE = Service(Metadata(name="web", namespace="shop", resource_version="7"))
 
@@ -31,24 +31,23 @@ def test_a_pool_counts_no_further_than_its_crd() -> None:
     }
 
 
-def test_who_wrote_a_status() -> None:
-    """Of those that the API server names, the last one that wrote addresses."""
+def test_who_wrote_over_what_we_wrote() -> None:
+    """Of those that the API server names: who has one of our fields now, or else who came last."""
 
-    def wrote(manager: str, second: int, fields: object, subresource: str = "status") -> object:
-        time = f"2026-01-01T00:00:{second:02}Z"
-        return {"manager": manager, "time": time, "subresource": subresource, "fieldsV1": fields}
+    def wrote(manager: str, second: int, fields: object) -> object:
+        return {"manager": manager, "time": f"2026-01-01T00:00:{second:02}Z", "fieldsV1": fields}
 
     balancer: object = {"f:status": {"f:loadBalancer": {"f:ingress": {}}}}
-    ours = wrote("arpfast", 7, {"f:metadata": {"f:annotations": {}}})
+    pool: object = {"f:metadata": {"f:annotations": {"f:metallb.io/ip-allocated-from-pool": {}}}}
+    made = wrote("kubectl-create", 1, {"f:spec": {"f:loadBalancerIP": {}}})
+    ours, linter = wrote("arpfast", 7, pool), wrote("linter", 8, {"f:status": {"f:conditions": {}}})
     told = [
-        ([ours, wrote("one", 5, balancer), wrote("controller", 6, balancer)], "controller"),
-        (
-            [ours, wrote("controller", 6, balancer), wrote("linter", 8, {"f:status": {"f:conditions": {}}})],
-            "controller",
-        ),
-        ([ours, wrote("kubectl", 8, {"f:spec": {}}, "")], ""),
+        ([made, ours, wrote("controller", 7, balancer), linter], "controller"),
+        ([made, wrote("arpfast", 7, balancer), wrote("controller", 6, pool)], "controller"),
+        ([made, ours, wrote("kubectl-replace", 7, {"f:spec": {}})], "kubectl-replace"),
+        ([made, ours], "arpfast"),
         ([], ""),
     ]
     for managers, who in told:
-        assert status_writer(msgspec.json.encode({"metadata": {"name": "web", "managedFields": managers}})) == who
-    assert status_writer(b'{"metadata": {}}') == ""
+        assert overwriter(msgspec.json.encode({"metadata": {"name": "web", "managedFields": managers}})) == who
+    assert overwriter(b'{"metadata": {}}') == ""
