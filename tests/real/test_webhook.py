@@ -68,6 +68,7 @@ def reach(control: ControlPlane, replica: Replica) -> None:
         except ApiError as error:
             if error.status != http.client.INTERNAL_SERVER_ERROR:
                 raise
+            assert replica.process.alive, replica.process.output
             return False  # it reaches nobody yet, or does not believe him
         return (replica.number(REVIEWS) or 0) > before
 
