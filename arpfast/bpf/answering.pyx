@@ -57,7 +57,7 @@ cdef extern from "attach.h" nogil:
     uint64_t seat_word(uint32_t ifindex, uint32_t slot, uint32_t identity) noexcept
     uint32_t tally_key(uint32_t ifindex, uint32_t verdict) noexcept
     int way_link(int program, uint32_t ifindex, way_t way) noexcept
-    int64_t way_ifindex(int link) noexcept
+    int64_t link_ifindex(int link) noexcept
     int way_replace(int link, int program) noexcept
     int way_pin(int link, const char *path) noexcept
     int way_pinned(const char *path) noexcept
@@ -293,7 +293,7 @@ cdef class Attachment:
 
     def holds(self):
         """Whether it is still there: an interface that was deleted, and one of the same index made, has none."""
-        return self.classifier or (self.link >= 0 and way_ifindex(self.link) == self.ifindex)
+        return self.classifier or (self.link >= 0 and link_ifindex(self.link) == self.ifindex)
 
     def pin(self, path):
         """Have it outlive us. Raises OSError."""
@@ -317,7 +317,7 @@ def pinned(path):
     cdef int link = way_pinned(os.fsencode(path))
     if link < 0:
         raise failure(link, f"open the link at {path}")
-    return link, way_ifindex(link)
+    return link, link_ifindex(link)
 
 
 def has_links(int program):

@@ -1,8 +1,6 @@
-/* How the answering programs come to an interface and leave it; errors are returned as -errno.
- *
- * As links, which die with their last descriptor or pin, however the process ends, and stand beside those of others.
- * Where tc knows no links (before Linux 6.6) it is a classifier on the clsact hook, by a handle and priority that are
- * ours alone; it outlives the process, but not its term. */
+/* How the answering programs come to an interface and leave it; errors are returned as -errno. As links, which die with
+ * their last descriptor or pin, however the process ends, and stand beside those of others; a classifier in place of
+ * one (ingress.h) outlives the process, but not its term. */
 #ifndef ARPFAST_BPF_ATTACH_H
 #define ARPFAST_BPF_ATTACH_H
 
@@ -23,30 +21,18 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "ingress.h"
 #include "maps.h"
-
-/* Newer than Debian 12's <linux/bpf.h>. */
-enum { ATTACH_TCX_INGRESS = 46, ATTACH_BEFORE = 1 << 3 };
-
-enum { ANSWER_HANDLE = 0x61727061, ANSWER_PRIORITY = 0x6173 };
 
 enum way { WAY_NATIVE, WAY_GENERIC, WAY_TC };
 
 /* The link's descriptor. -EBUSY: an XDP program that is not ours is there. */
 static int way_link(int program, uint32_t ifindex, enum way way) {
-    struct bpf_link_create_opts options = {.sz = sizeof options};
-    options.flags = way == WAY_TC ? ATTACH_BEFORE : way == WAY_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
-    enum bpf_attach_type type = way == WAY_TC ? (enum bpf_attach_type)ATTACH_TCX_INGRESS : BPF_XDP;
-    int fd = bpf_link_create(program, (int)ifindex, type, &options);
+    if (way == WAY_TC) return ingress_link(program, ifindex);
+    struct bpf_link_create_opts options = {.sz = sizeof options,
+                                           .flags = way == WAY_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE};
+    int fd = bpf_link_create(program, (int)ifindex, BPF_XDP, &options);
     return fd < 0 ? -errno : fd;
-}
-
-/* The interface that a link holds on to, 0 if it is gone. */
-static int64_t way_ifindex(int link) {
-    struct bpf_link_info info = {0};
-    uint32_t length = sizeof info;
-    if (bpf_obj_get_info_by_fd(link, &info, &length)) return -errno;
-    return info.xdp.ifindex; /* where `tcx.ifindex` lies as well */
 }
 
 static int way_replace(int link, int program) {
@@ -62,27 +48,12 @@ static int way_pinned(const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
-static struct bpf_tc_hook way_hook(uint32_t ifindex) {
-    return (struct bpf_tc_hook){
-        .sz = sizeof(struct bpf_tc_hook), .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS};
-}
-
 static int way_classify(int program, uint32_t ifindex) {
-    struct bpf_tc_hook hook = way_hook(ifindex);
-    int error = bpf_tc_hook_create(&hook);
-    if (error && error != -EEXIST) return error;
-    struct bpf_tc_opts options = {.sz = sizeof options,
-                                  .prog_fd = program,
-                                  .flags = BPF_TC_F_REPLACE,
-                                  .handle = ANSWER_HANDLE,
-                                  .priority = ANSWER_PRIORITY};
-    return bpf_tc_attach(&hook, &options);
+    return ingress_classify(program, ifindex, INGRESS_ANSWER);
 }
 
 static int way_declassify(uint32_t ifindex) {
-    struct bpf_tc_hook hook = way_hook(ifindex);
-    struct bpf_tc_opts options = {.sz = sizeof options, .handle = ANSWER_HANDLE, .priority = ANSWER_PRIORITY};
-    return bpf_tc_detach(&hook, &options);
+    return ingress_declassify(ifindex, INGRESS_ANSWER);
 }
 
 /* What an interface's driver is called, and whether it takes VLAN tags off before any program sees the frame. */

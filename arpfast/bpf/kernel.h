@@ -18,11 +18,9 @@
 #include <bpf/libbpf.h>
 
 #include "../table.h"
+#include "ingress.h"
 #include "maps.h"
 #include "programs.bpf.h"
-
-/* Newer than Debian 12's <linux/bpf.h>. */
-enum { ARPFAST_TCX_INGRESS = 46, ARPFAST_BEFORE = 1 << 3 };
 
 /* What libbpf said while a listener was set: its last words, since a verifier's log ends with the reason. */
 struct complaint {
@@ -191,46 +189,6 @@ static int counter_total(int map, uint32_t counter, uint64_t *total) {
     *total = 0;
     for (int i = 0; i < cpus; i++) *total += values[i];
     return 0;
-}
-
-/* The guard on an interface, as a link: it dies with its descriptor, however the process ends. First in line, since it
- * passes on all it does not refuse. Needs Linux 6.6; -EINVAL before. */
-static int guard_link(int program, uint32_t ifindex) {
-    struct bpf_link_create_opts options = {.sz = sizeof options, .flags = ARPFAST_BEFORE};
-    int fd = bpf_link_create(program, (int)ifindex, (enum bpf_attach_type)ARPFAST_TCX_INGRESS, &options);
-    return fd < 0 ? -errno : fd;
-}
-
-/* Whether the link still holds on to its interface: it lets go when that is deleted, and the index may be used again.
- */
-static int guard_linked(int link) {
-    struct bpf_link_info info = {0};
-    uint32_t length = sizeof info;
-    if (bpf_obj_get_info_by_fd(link, &info, &length)) return -errno;
-    return info.xdp.ifindex != 0; /* where `tcx.ifindex` lies, which Debian 12's header does not have */
-}
-
-/* The guard before Linux 6.6: a classifier on the clsact hook, which outlives the process. Handle and priority are ours
- * alone: attaching replaces what an earlier process of ours left, and detaching touches no other's. */
-enum { GUARD_HANDLE = 0x61727066, GUARD_PRIORITY = 0x6172 };
-
-static int guard_classify(int program, uint32_t ifindex) {
-    struct bpf_tc_hook hook = {.sz = sizeof hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS};
-    int error = bpf_tc_hook_create(&hook);
-    if (error && error != -EEXIST) return error;
-    struct bpf_tc_opts options = {.sz = sizeof options,
-                                  .prog_fd = program,
-                                  .flags = BPF_TC_F_REPLACE,
-                                  .handle = GUARD_HANDLE,
-                                  .priority = GUARD_PRIORITY};
-    return bpf_tc_attach(&hook, &options);
-}
-
-static int guard_declassify(uint32_t ifindex) {
-    struct bpf_tc_hook hook = {.sz = sizeof hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS};
-    struct bpf_tc_opts options = {.sz = sizeof options, .handle = GUARD_HANDLE, .priority = GUARD_PRIORITY};
-    int error = bpf_tc_detach(&hook, &options);
-    return error == -ENOENT || error == -ENODEV || error == -EINVAL ? 0 : error;
 }
 
 #endif

@@ -90,10 +90,14 @@ cdef extern from "kernel.h" nogil:
     int set_value(int map, const void *key, const void *value) noexcept
     int unset(int map, const void *key) noexcept
     int counter_total(int map, uint32_t counter, uint64_t *total) noexcept
-    int guard_link(int program, uint32_t ifindex) noexcept
-    int guard_linked(int link) noexcept
-    int guard_classify(int program, uint32_t ifindex) noexcept
-    int guard_declassify(uint32_t ifindex) noexcept
+    ctypedef struct ingress_t "struct ingress":
+        pass
+
+    const ingress_t INGRESS_GUARD
+    int ingress_link(int program, uint32_t ifindex) noexcept
+    int64_t link_ifindex(int link) noexcept
+    int ingress_classify(int program, uint32_t ifindex, ingress_t at) noexcept
+    int ingress_declassify(uint32_t ifindex, ingress_t at) noexcept
 
 
 cdef enum:
@@ -270,12 +274,12 @@ cdef class Guard:
         cdef int link
         if ifindex in self.links:
             link = self.links[ifindex]
-            if link >= 0 and guard_linked(link) == 1:
+            if link >= 0 and link_ifindex(link) > 0:
                 return
             self.detach(ifindex)
-        link = -EINVAL if self.classify else guard_link(self.program, ifindex)
+        link = -EINVAL if self.classify else ingress_link(self.program, ifindex)
         if link in (-EINVAL, -EOPNOTSUPP):
-            error = guard_classify(self.program, ifindex)
+            error = ingress_classify(self.program, ifindex, INGRESS_GUARD)
             if error:
                 raise failure(error, f"attach the guard to interface {ifindex} (needs CAP_NET_ADMIN)")
             link = -1
@@ -292,7 +296,7 @@ cdef class Guard:
         if link >= 0:
             os.close(link)
         else:
-            guard_declassify(ifindex)
+            ingress_declassify(ifindex, INGRESS_GUARD)
 
     def close(self):
         """Take all off."""
