@@ -160,10 +160,16 @@ class Daemon:
 
         `announced`, for who has them already, are the announcer's statistics.
         """
+        return not self.not_ready(announced)
+
+    def not_ready(self, announced: AnnouncerStatistics | None = None) -> str:
+        """Why not; empty: it is."""
         if self.seat is not None and not self.seat.ring.ownership.settled:
-            return False
+            return "the ring has not been heard"
+        if not self._seen:
+            return "no interface is known yet"
         phases = (announced or self.announcer.statistics()).state_totals
-        return self._seen and not phases[Phase.PROBING] and not phases[Phase.WAITING]
+        return "addresses are still being probed" if phases[Phase.PROBING] or phases[Phase.WAITING] else ""
 
     def _metrics(self, serving: socket.socket | None) -> Metrics | None:
         if serving is None:

@@ -42,8 +42,11 @@ _TEXT = "text/plain; charset=utf-8"
 class Health(Protocol):
     """What is asked whether all is well."""
 
-    async def alive(self) -> bool: ...
-    def ready(self) -> bool: ...
+    async def alive(self) -> bool:
+        """Whether the responder's thread makes its rounds."""
+
+    def not_ready(self) -> str:
+        """Why it is not ready; empty: it is."""
 
 
 class Numbers(Collector):
@@ -189,10 +192,8 @@ class Metrics:
             case b"/healthz":
                 return _verdict(await self._health.alive(), "the responder's thread does not make its rounds")
             case b"/readyz":
-                return _verdict(
-                    self._health.ready(),
-                    "addresses are still being probed, no interface is known yet, or the ring has not been heard",
-                )
+                why_not = self._health.not_ready()
+                return _verdict(not why_not, why_not)
             case b"/":
                 return _response("200 OK", "/metrics\n/healthz\n/readyz\n")
         return _response("404 Not Found", "expected /metrics, /healthz or /readyz\n")

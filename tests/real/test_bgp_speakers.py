@@ -269,7 +269,10 @@ def test_a_password_a_daemon_that_is_lost_and_a_speaker_that_stops(lab: Lab, ins
 
     assert speaker.gobgpd is not None
     speaker.gobgpd.kill()
-    wait_until(lambda: speaker.get("/readyz")[0] != 200, DEADLINE_S, what="it not to be ready", every_ms=50)
+    wait_until(
+        lambda: speaker.get("/readyz") == (503, "GetBgp: unavailable: Connection refused\n"), DEADLINE_S,
+        what="it not to be ready, and why", every_ms=50,
+    )  # fmt: skip
     wait_until(lambda: scene.speakers.events("sessionDown"), DEADLINE_S, what="the Event", every_ms=50)
     scene.cluster.set_ingress("web", OTHER)
     assert scene.speakers.wait_owner(OTHER), "expected ARP to be answered all the same"
