@@ -14,7 +14,6 @@ from arpfast.gossip.settings import Settings
 from arpfast.ring.standing import META
 
 if TYPE_CHECKING:
-    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 
@@ -27,7 +26,7 @@ class Indifferent:
     def conflict(self, member: Member, address: str, port: int) -> None:
         """See `Listener`."""
 
-    def refused(self, missing: Missing) -> None:
+    def refused(self, target: str, why: str) -> None:
         """See `Listener`."""
 
     def heard(self, payload: bytes) -> None:

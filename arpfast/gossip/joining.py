@@ -50,7 +50,7 @@ class Joiner:
         timing: Timing,
         bound: Endpoint,
         random: Random,
-        refused: Callable[[Missing], None],
+        refused: Callable[[str, str], None],
     ) -> None:
         """We are bound to `bound`, whose port is that of targets which say none. `refused` is told whom we cannot
         understand, when that is news.
@@ -103,7 +103,7 @@ class Joiner:
                 missing = Missing(str(target), _told(error), isinstance(error, WireError))
                 before, self._missing[target] = self._missing.get(target), missing
                 if missing.refused and missing != before:
-                    self._refused(missing)
+                    self._refused(missing.target, missing.why)
                 most_s = self._timing.rejoin_max_s
             else:
                 self._missing.pop(target, None)

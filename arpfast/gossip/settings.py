@@ -13,7 +13,6 @@ from arpfast.gossip.messages import META_AT_MOST, NAME_AT_MOST
 from arpfast.gossip.timing import RING, Timing
 
 if TYPE_CHECKING:
-    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 PORT = 7946
@@ -74,7 +73,7 @@ class Listener(Protocol):
     def conflict(self, member: Member, address: str, port: int) -> None:
         """Another host claims the name of this member, or of ourselves. Said as often as it is heard."""
 
-    def refused(self, missing: Missing) -> None:
+    def refused(self, target: str, why: str) -> None:
         """Somebody is where a configured member should be, and we do not understand each other. Said once, and again
         when the reason is another one.
         """

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from arpfast.crossing import Fact
-    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
     from arpfast.gossip.node import Node
     from arpfast.interfaces import Interface
@@ -258,12 +257,12 @@ class Ring:
             self._conflict_s = now
             self._note("name claimed twice", member=member.name, why=f"{address} port {port} claims it as well")
 
-    def refused(self, missing: Missing) -> None:
+    def refused(self, target: str, why: str) -> None:
         """A configured member does not understand us: a lasting fault, not a host that is down. Who has yet to settle
         tells when it does.
         """
         if self.ownership.settled:
-            self._note("not everybody could be heard", why=f"{missing.target}: {missing.why}")
+            self._note("not everybody could be heard", why=f"{target}: {why}")
 
     def merge(self, state: bytes, join: bool) -> None:
         """All standings that the other side knows."""

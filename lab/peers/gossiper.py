@@ -19,7 +19,6 @@ from arpfast.gossip.node import Node
 from arpfast.gossip.settings import Settings
 
 if TYPE_CHECKING:
-    from arpfast.gossip.joining import Missing
     from arpfast.gossip.members import Member, State
 
 
@@ -49,9 +48,9 @@ class Speaker:
         """See `Listener`."""
         say("conflict", name=member.name, address=address, port=port)
 
-    def refused(self, missing: Missing) -> None:
+    def refused(self, target: str, why: str) -> None:
         """See `Listener`."""
-        say("refused", target=missing.target, why=missing.why)
+        say("refused", target=target, why=why)
 
     def heard(self, payload: bytes) -> None:
         """See `Listener`."""

@@ -177,11 +177,11 @@ def test_a_member_that_comes_back_with_another_key_is_told_of_by_the_others() ->
         ring = a_ring(Wire(), told.append)
         ring.node = cast("Node", Gossip())
         ring.others = {f"192.0.2.{last}:7946": f"192.0.2.{last}" for last in (2, 3)}
-        refused = Missing("192.0.2.2:7946", "expected a sealed stream", refused=True)
-        ring.refused(refused)
+        refused = "192.0.2.2:7946", "expected a sealed stream"
+        ring.refused(*refused)
         assert not told, "expected whoever settles to tell by itself"
         ring.ownership.settle(0.0)
-        ring.refused(refused)
+        ring.refused(*refused)
         assert [event.why for event in told] == ["192.0.2.2:7946: expected a sealed stream"]
         ring.ownership.gossip("b", State.DEAD, ours=True)
         shown = ring_state(ring.ownership, "default", ring.absent())
