@@ -33,9 +33,10 @@ def test_an_address_outlives_its_owner(lab: Lab, profile: str) -> None:
         assert profile == "fast" or told[0] == asker.mac, "expected who asked lately to be told first, then everybody"
         unmoved = {address: owner for address, owner in owners.items() if owner is not victim}
         rest = company.but(victim)
-        silent = [event for member in rest for event in member.events("silent on the wire")]
+        doubts = [event for member in rest for kind in ("silent on the wire", "member suspect")
+                  for event in member.events(kind)]  # fmt: skip
         by_itself = any(member.events("stood aside") for member in rest) or any(
-            event["member"] != victim.name for event in silent
+            event["member"] != victim.name for event in doubts
         )
         assert unmoved.items() <= after.items() or by_itself, "expected only what the victim had to move"
         victim.start()
