@@ -1,4 +1,4 @@
-# arpfast. `make` builds, `make demo` shows, `make test` proves; each installs first what it needs.
+# arpfast. `make` builds, `make demo` shows, `make test` proves; each installs first what it needs. `make help` has the rest.
 PYTHON ?= python3
 PY := .venv/bin/python
 SOURCES := $(wildcard arpfast/*.pyx arpfast/*.pxd arpfast/*.h arpfast/*/*.pyx arpfast/*/*.pxd arpfast/*/*.h arpfast/*/*.bpf.c)
@@ -11,7 +11,7 @@ TRIALS ?= 30
 ONLY ?=
 RESUME ?=
 
-.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure test-fuzz fuzz bench bench-check lint format clean
+.PHONY: build programs demo demo-bgp demo-kubernetes demo-link test test-pure test-fuzz fuzz bench bench-check lint format clean help
 build: .venv/.built
 
 define right_python
@@ -39,11 +39,13 @@ endef
 	@$(PYTHON) -m venv .venv
 	@$(call pip,--upgrade setuptools Cython)
 	@$(call pip,--no-build-isolation -e '.[dev]')
+	@ls arpfast/succession.*.so >/dev/null 2>&1 && touch .venv/.compiled || true
 	@touch $@
 
+# The installation has compiled everything already: what is new since then is compiled here.
 .venv/.built: .venv/.installed setup.py $(SOURCES)
-	@echo "arpfast: compiling"
-	@$(PY) setup.py --quiet build_ext --inplace
+	@[ -e .venv/.compiled ] && [ -z "$$(find setup.py $(SOURCES) -newer .venv/.compiled)" ] || { \
+		echo "arpfast: compiling" && $(PY) setup.py --quiet build_ext --inplace && touch .venv/.compiled; }
 	@touch $@
 
 # What the lab's cluster is made of. Some ten minutes on two cores, once for all clones: it stays in the user's cache.
@@ -95,6 +97,17 @@ lint: .venv/.built
 format: .venv/.built
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format --quiet .
 	@.venv/bin/clang-format -i $(C)
+
+help:
+	@echo "make                   builds .venv/bin/arpfast"
+	@echo "make demo              hosts that share addresses, and fail; also demo-link, demo-kubernetes, demo-bgp"
+	@echo "make test              everything (some twenty minutes), as root; test-pure: two minutes, without root"
+	@echo "make lint, make format what the style asks for, and what can be done about it"
+	@echo "make fuzz              looks for faults for SECONDS=$(SECONDS)"
+	@echo "make bench             measures (an hour), or one question of bench/: WHICH=flood ROUNDS=$(ROUNDS)"
+	@echo "make bench-check       has anything become slower than bench/bounds.toml allows?"
+	@echo "make programs          builds what the lab's cluster is made of (ten minutes, once); test and demos do it, too"
+	@echo "make clean             removes what was built and installed here"
 
 clean:
 	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
