@@ -7,20 +7,14 @@ so that a manifest need not be written anew; the variable of ours comes first.
 from __future__ import annotations
 
 import socket
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 
 from arpfast.config import Format, Level
 from arpfast.options import words
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-NAMESPACE = "metallb-system"
+from cluster.flags import NAMESPACE, option, own_namespace
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,42 +46,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Format = "auto"
 
 
-def _option(*names: str, env: str = "", metallb: str = "", **fields: Any) -> Callable[..., Any]:
-    ours = f"ARPFAST_{env or names[0].removeprefix('--').replace('-', '_').upper()}"
-    variables = [ours, *([f"METALLB_{metallb}"] if metallb else [])]
-    return click.option(*names, envvar=variables, show_envvar=True, show_default=bool(fields.get("default")), **fields)
-
-
 OPTIONS = (
-    _option("--namespace", metallb="NAMESPACE", default="",
-            help="Where the custom resources are.  [default: the Pod's own]"),
-    _option("--pod-name", metallb="POD_NAME", default="", help="What Kubernetes calls this Pod."),
-    _option("--deployment", metallb="DEPLOYMENT", default="",
-            help="Which Deployment owns the Secret with the ring's key."),
-    _option("--ml-secret-name", env="SECRET_NAME", metallb="ML_SECRET_NAME", default="",
-            help="Secret with the ring's key, made if it is absent. Without a name none is made."),
-    _option("--lb-class", default="",
-            help="Give addresses to Services of this loadBalancerClass instead of those of none."),
-    _option("--cool-down", "cool_down_s", env="COOL_DOWN", metavar="SECONDS", type=click.FloatRange(0), default=0.0,
-            help="How long an address that was given back rests before another Service gets it, if there are others."),
-    _option("--balance-pools", is_flag=True,
-            help="Of several pools that will do alike, take from the emptiest, not from the first by name."),
-    _option("--probe-ahead", metavar="COUNT", type=click.IntRange(0, 1024), default=0,
-            help="Have the speakers probe the next addresses of each pool, and give none that another host has."),
-    _option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
-    _option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
-            help="Of /healthz and /readyz; 0: none."),
-    _option("--webhook-mode", type=click.Choice(["enabled", "disabled"]), default="enabled",
-            help="Whether changes of the configuration are judged before they are made."),
-    _option("--webhook-port", metavar="PORT", type=click.IntRange(1, 65535), default=9443,
-            help="Where the API server asks for that."),
-    _option("--webhook-secret", default="metallb-webhook-cert", help="Secret with the webhook's certificates."),
-    _option("--cert-service-name", default="metallb-webhook-service",
-            help="Service by which the API server reaches the webhook."),
-    _option("--kubeconfig", metavar="FILE", default=None,
-            help="How to reach the API server.  [default: as a Pod does]"),
-    _option("--log-level", type=words(Level), default="info", help="Least level that is logged."),
-    _option("--log-format", type=words(Format), default="auto", help="Log for people or as JSON."),
+    option("--namespace", metallb="NAMESPACE", default="",
+           help="Where the custom resources are.  [default: the Pod's own]"),
+    option("--pod-name", metallb="POD_NAME", default="", help="What Kubernetes calls this Pod."),
+    option("--deployment", metallb="DEPLOYMENT", default="",
+           help="Which Deployment owns the Secret with the ring's key."),
+    option("--ml-secret-name", env="SECRET_NAME", metallb="ML_SECRET_NAME", default="",
+           help="Secret with the ring's key, made if it is absent. Without a name none is made."),
+    option("--lb-class", default="",
+           help="Give addresses to Services of this loadBalancerClass instead of those of none."),
+    option("--cool-down", "cool_down_s", env="COOL_DOWN", metavar="SECONDS", type=click.FloatRange(0), default=0.0,
+           help="How long an address that was given back rests before another Service gets it, if there are others."),
+    option("--balance-pools", is_flag=True,
+           help="Of several pools that will do alike, take from the emptiest, not from the first by name."),
+    option("--probe-ahead", metavar="COUNT", type=click.IntRange(0, 1024), default=0,
+           help="Have the speakers probe the next addresses of each pool, and give none that another host has."),
+    option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
+    option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
+           help="Of /healthz and /readyz; 0: none."),
+    option("--webhook-mode", type=click.Choice(["enabled", "disabled"]), default="enabled",
+           help="Whether changes of the configuration are judged before they are made."),
+    option("--webhook-port", metavar="PORT", type=click.IntRange(1, 65535), default=9443,
+           help="Where the API server asks for that."),
+    option("--webhook-secret", default="metallb-webhook-cert", help="Secret with the webhook's certificates."),
+    option("--cert-service-name", default="metallb-webhook-service",
+           help="Service by which the API server reaches the webhook."),
+    option("--kubeconfig", metavar="FILE", default=None,
+           help="How to reach the API server.  [default: as a Pod does]"),
+    option("--log-level", type=words(Level), default="info", help="Least level that is logged."),
+    option("--log-format", type=words(Format), default="auto", help="Log for people or as JSON."),
 )  # fmt: skip
 
 
@@ -106,7 +94,7 @@ def settings(
     return msgspec.convert(
         {
             **same,
-            "namespace": namespace or _own_namespace(),
+            "namespace": namespace or own_namespace(),
             "pod": pod_name,
             "identity": pod_name or socket.gethostname(),
             "secret": ml_secret_name,
@@ -116,10 +104,3 @@ def settings(
         },
         Settings,
     )
-
-
-def _own_namespace() -> str:
-    try:
-        return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-    except OSError:
-        return NAMESPACE

@@ -20,12 +20,12 @@ from arpfast.interfaces import Choice
 from arpfast.listen import Listen
 from arpfast.options import words
 from arpfast.ring.settings import PORT, Profile, RingSettings
+from cluster.flags import NAMESPACE, option, own_namespace
 from speaker.nodes import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 EXCLUDE_FILE = "/etc/metallb/excludel2.yaml"
 EXCLUDED = "announcedInterfacesToExclude"
 
@@ -37,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What this node is called: the member's name, too."""
     address: str
     """This node's own, by which the ring reaches it."""
-    namespace: str = "metallb-system"
+    namespace: str = NAMESPACE
     pod: str = ""
     """What this Pod is called, which owns what it writes; empty: none."""
     port: int = PORT
@@ -91,55 +91,48 @@ def excluded(path: str) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def _option(*names: str, env: str = "", metallb: str = "", **fields: Any) -> Callable[..., Any]:
-    ours = f"ARPFAST_{env or names[0].removeprefix('--').replace('-', '_').upper()}"
-    variables = [ours, *([f"METALLB_{metallb}"] if metallb else [])]
-    return click.option(*names, envvar=variables, show_envvar=True, show_default=bool(fields.get("default")), **fields)
-
-
 _LEVELS: dict[str, Level] = {"all": "debug", "warn": "warning"}
 """MetalLB's words."""
 
 OPTIONS = (
-
-    _option("--node-name", metallb="NODE_NAME", required=True, help="What Kubernetes calls this node."),
-    _option("--ml-bindaddr", env="BIND_ADDRESS", metallb="ML_BIND_ADDR", required=True,
-            help="This node's own address, by which the other speakers reach it."),
-    _option("--ml-bindport", env="BIND_PORT", metallb="ML_BIND_PORT", type=click.IntRange(1, 65535), default=PORT,
-            help="UDP and TCP port of the gossip, on every node."),
-    _option("--ml-labels", env="LABELS", metallb="ML_LABELS", default="",
-            help="Labels of the speakers' Pods. Without any, each Node is taken to have one."),
-    _option("--ml-secret-key-path", env="SECRET_KEY_PATH", metallb="ML_SECRET_KEY_PATH", default="",
-            help="Directory with the ring's key in a file 'secretkey'. Without it the gossip is not encrypted."),
-    _option("--namespace", metallb="NAMESPACE", default="",
-            help="Where the custom resources are.  [default: the Pod's own]"),
-    _option("--pod-name", metallb="POD_NAME", default="", help="What Kubernetes calls this Pod."),
-    _option("--profile", type=words(Profile), default="default",
-            help="How soon a silent owner is succeeded, see docs/ring.md."),
-    _option("--with-metallb", is_flag=True, help="MetalLB's speakers may be members: gossip by their timers."),
-    _option("--lb-class", default="", help="Answer for Services of this loadBalancerClass instead of those of none."),
-    _option("--gobgp", metavar="PATH", default="",
-            help="Socket of GoBGP's daemon. Without it nothing is announced by BGP."),
-    _option("--ignore-exclude-lb", is_flag=True,
-            help="Answer also on nodes that are labelled to be excluded from load balancers."),
-    _option("--avoid-cordoned", is_flag=True, help="Hand over while a node is cordoned. The same on every node."),
-    _option("--avoid-out-of-service", is_flag=True,
-            help="Hand over while a node has the out-of-service taint. The same on every node."),
-    _option("--backend", type=words(Backend), default="auto",
-            help="Who answers: the kernel, or (raw) the speaker. The kernel takes CAP_BPF and CAP_NET_ADMIN."),
-    _option("--probe", type=click.Choice(["off", "quick", "rfc"]), default="off",
-            help="Ask whether an address is taken before it is first answered for."),
-    _option("--exclude-interfaces", metavar="FILE", default=EXCLUDE_FILE,
-            help="YAML file with regular expressions of interfaces not to use."),
-    _option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
-    _option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
-            help="Of /healthz and /readyz on 127.0.0.1; 0: none."),
-    _option("--control", metavar="PATH", default=CONTROL_PATH, help="Control socket."),
-    _option("--kubeconfig", metavar="FILE", default=None,
-            help="How to reach the API server.  [default: as a Pod does]"),
-    _option("--log-level", type=click.Choice([*get_args(Level), *_LEVELS]), default="info",
-            help="Least level that is logged."),
-    _option("--log-format", type=words(Format), default="auto", help="Log for people or as JSON."),
+    option("--node-name", metallb="NODE_NAME", required=True, help="What Kubernetes calls this node."),
+    option("--ml-bindaddr", env="BIND_ADDRESS", metallb="ML_BIND_ADDR", required=True,
+           help="This node's own address, by which the other speakers reach it."),
+    option("--ml-bindport", env="BIND_PORT", metallb="ML_BIND_PORT", type=click.IntRange(1, 65535), default=PORT,
+           help="UDP and TCP port of the gossip, on every node."),
+    option("--ml-labels", env="LABELS", metallb="ML_LABELS", default="",
+           help="Labels of the speakers' Pods. Without any, each Node is taken to have one."),
+    option("--ml-secret-key-path", env="SECRET_KEY_PATH", metallb="ML_SECRET_KEY_PATH", default="",
+           help="Directory with the ring's key in a file 'secretkey'. Without it the gossip is not encrypted."),
+    option("--namespace", metallb="NAMESPACE", default="",
+           help="Where the custom resources are.  [default: the Pod's own]"),
+    option("--pod-name", metallb="POD_NAME", default="", help="What Kubernetes calls this Pod."),
+    option("--profile", type=words(Profile), default="default",
+           help="How soon a silent owner is succeeded, see docs/ring.md."),
+    option("--with-metallb", is_flag=True, help="MetalLB's speakers may be members: gossip by their timers."),
+    option("--lb-class", default="", help="Answer for Services of this loadBalancerClass instead of those of none."),
+    option("--gobgp", metavar="PATH", default="",
+           help="Socket of GoBGP's daemon. Without it nothing is announced by BGP."),
+    option("--ignore-exclude-lb", is_flag=True,
+           help="Answer also on nodes that are labelled to be excluded from load balancers."),
+    option("--avoid-cordoned", is_flag=True, help="Hand over while a node is cordoned. The same on every node."),
+    option("--avoid-out-of-service", is_flag=True,
+           help="Hand over while a node has the out-of-service taint. The same on every node."),
+    option("--backend", type=words(Backend), default="auto",
+           help="Who answers: the kernel, or (raw) the speaker. The kernel takes CAP_BPF and CAP_NET_ADMIN."),
+    option("--probe", type=click.Choice(["off", "quick", "rfc"]), default="off",
+           help="Ask whether an address is taken before it is first answered for."),
+    option("--exclude-interfaces", metavar="FILE", default=EXCLUDE_FILE,
+           help="YAML file with regular expressions of interfaces not to use."),
+    option("--port", metavar="PORT", type=click.IntRange(0, 65535), default=9120, help="Of the metrics; 0: none."),
+    option("--health-probe-port", metavar="PORT", type=click.IntRange(0, 65535), default=17472,
+           help="Of /healthz and /readyz on 127.0.0.1; 0: none."),
+    option("--control", metavar="PATH", default=CONTROL_PATH, help="Control socket."),
+    option("--kubeconfig", metavar="FILE", default=None,
+           help="How to reach the API server.  [default: as a Pod does]"),
+    option("--log-level", type=click.Choice([*get_args(Level), *_LEVELS]), default="info",
+           help="Least level that is logged."),
+    option("--log-format", type=words(Format), default="auto", help="Log for people or as JSON."),
 )  # fmt: skip
 
 
@@ -162,7 +155,7 @@ def settings(
             **same,
             "node": node_name,
             "address": ml_bindaddr,
-            "namespace": namespace or _own_namespace(),
+            "namespace": namespace or own_namespace(),
             "pod": pod_name,
             "port": ml_bindport,
             "labels": ml_labels,
@@ -176,10 +169,3 @@ def settings(
         },
         Settings,
     )
-
-
-def _own_namespace() -> str:
-    try:
-        return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-    except OSError:
-        return "metallb-system"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from cluster import flags
 from controller import __main__ as command
-from controller import settings as module
-from controller.settings import NAMESPACE, Settings
+from controller.settings import Settings
 
 MANIFEST = {
     "METALLB_NAMESPACE": "lb",
@@ -21,7 +21,7 @@ MANIFEST = {
 
 @pytest.fixture(autouse=True)
 def _no_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setattr(module, "NAMESPACE_FILE", tmp_path / "namespace")
+    monkeypatch.setattr(flags, "NAMESPACE_FILE", tmp_path / "namespace")
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch, *typed: str, env: dict[str, str] | None = None) -> Settings:
@@ -40,7 +40,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, *typed: str, env: dict[str, str] | N
 
 def test_what_nobody_said(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = chosen(monkeypatch)
-    assert (settings.namespace, settings.pod, settings.secret, settings.lb_class) == (NAMESPACE, "", "", "")
+    assert (settings.namespace, settings.pod, settings.secret, settings.lb_class) == (flags.NAMESPACE, "", "", "")
     assert (settings.port, settings.health_port) == (9120, 17472)
     assert (settings.webhook_port, settings.webhook_service) == (9443, "metallb-webhook-service")
     assert settings.identity
