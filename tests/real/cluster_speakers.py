@@ -62,16 +62,28 @@ class Speaker:
 
     def start(self) -> None:
         """Start it, with a Pod of its own, and wait until it says so."""
+        self.enter()
+        self.wait_started()
+
+    def enter(self) -> None:
+        """Start it, with a Pod of its own."""
         if "--gobgp" in self._options:
             self.begin_gobgpd()
         labels = {"app": "metallb", "component": "speaker"}
         self.cluster.api.delete("pods", f"speaker-{self.name}", NAMESPACE)
         self.cluster.make_pod(f"speaker-{self.name}", self.name, self.node.addresses, labels, namespace=NAMESPACE)
-        self.begin()
+        self._spawn()
 
     def begin(self) -> None:
-        """Start it with the Pod that there is."""
+        """Start it with the Pod that there is, and wait until it says so."""
+        self._spawn()
+        self.wait_started()
+
+    def _spawn(self) -> None:
         self.process = self.node.host.spawn([*self._command, *self._options], environment=self._environment)
+
+    def wait_started(self) -> None:
+        """Until it says so."""
         self.process.wait_for_line('"started"', DEADLINE_S)
 
     def begin_gobgpd(self) -> None:
@@ -125,9 +137,14 @@ class Speakers:
         pool = _custom("IPAddressPool", addresses=["192.0.2.100-192.0.2.199", "2001:db8::100/120"])
         cluster.api.create(pool)
         cluster.api.create(_custom("L2Advertisement"))
+        self.start()
+
+    def start(self) -> None:
+        """Start all, side by side, and wait until they are ready."""
         for speaker in self.all:
-            speaker.start()
+            speaker.enter()
         for speaker in self.all:
+            speaker.wait_started()
             wait_until(lambda each=speaker: each.ready, DEADLINE_S, what="it to be ready", every_ms=50)  # type: ignore[misc]
 
     def advertise(self, **advertisement: Any) -> None:

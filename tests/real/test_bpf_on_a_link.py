@@ -190,7 +190,7 @@ def test_sigkill_leaves_nothing(cable: tuple[Link, Link]) -> None:
     wait_until(lambda: attached(far) == 0, what="the guard is gone")
 
 
-def test_a_thousand_new_tables_under_load_miss_no_request(cable: tuple[Link, Link]) -> None:
+def test_hundreds_of_new_tables_under_load_miss_no_request(cable: tuple[Link, Link]) -> None:
     near, far = cable
     filter_ = Filter()
     stop = threading.Event()
@@ -219,7 +219,7 @@ def test_a_thousand_new_tables_under_load_miss_no_request(cable: tuple[Link, Lin
         far.host.call(show, 0)
         asking = near.host.submit(ask)
         wait_until(lambda: count(Verdict.REPLY) > 1000, what="the load")
-        for number in range(1000):
+        for number in range(250):
             far.host.call(show, number)
         stop.set()
         asking.result()

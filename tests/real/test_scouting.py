@@ -53,7 +53,7 @@ def test_a_stranger_has_what_comes_next(lab: Lab, installed: ControlPlane) -> No
         link.down()
         for speaker in speakers.all:
             speaker.process.kill()
-            speaker.start()
+        speakers.start()
         wait_until(lambda: replica.number(quarantined) == 0, LONG_S, what="both to be free", every_ms=50)
         wait_until(lambda: cluster.ingress("bold") == [FOUR], LONG_S, what="it to have it", every_ms=50)
         asked = installed.api.get("configurationstates", "controller", NAMESPACE)["metadata"]["annotations"]

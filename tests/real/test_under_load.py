@@ -14,8 +14,8 @@ def cable(lab: Lab) -> tuple[Link, Link]:
     return pair(lab)
 
 
-@pytest.mark.parametrize(("first", "reloads"), [("192.0.2.10", 1000), ("2001:db8::10", 300)])
-def test_a_thousand_reloads_under_ten_thousand_requests_a_second_and_none_missed(
+@pytest.mark.parametrize(("first", "reloads"), [("192.0.2.10", 300), ("2001:db8::10", 100)])
+def test_hundreds_of_reloads_under_ten_thousand_requests_a_second_and_none_missed(
     cable: tuple[Link, Link], first: str, reloads: int
 ) -> None:
     near, far = cable
