@@ -115,8 +115,12 @@ static inline void build_piece(struct build *build, build_address first, build_a
  * become one that has to be looked into. */
 static inline void build_outline(struct build_outline *outline, build_address first, build_address last,
                                  enum kind kind) {
-    struct build_stretch *at = outline->at;
-    outline->at[outline->count++] = (struct build_stretch){first, last, kind};
+    struct build_stretch *at = outline->at, *before = outline->count ? &at[outline->count - 1] : NULL;
+    if (before && before->kind == kind && first - before->last == 1) {
+        before->last = last; /* lists may be of touching intervals */
+        return;
+    }
+    at[outline->count++] = (struct build_stretch){first, last, kind};
     if (outline->count <= OUTLINE_STRETCHES) return;
     size_t nearest = 1;
     for (size_t i = 2; i < outline->count; i++)
