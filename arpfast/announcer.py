@@ -247,7 +247,7 @@ class Announcer:
             self._unsent = present[self._responder.send(present) :]
 
     def _prepare(self) -> None:
-        """Have room made for the next table, in a thread: who is to answer for one more address then waits for nothing."""
+        """Have room made for the next table, in a thread, so that one address more waits for nothing."""
         if self._tables_shown != self._counts["tables"] and (self._preparing is None or self._preparing.done()):
             self._tables_shown = self._counts["tables"]
             self._preparing = asyncio.get_running_loop().run_in_executor(None, self._responder.prepare)

@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arpfast.election import Method
 from arpfast.ring.contest import Contest
 from arpfast.ring.disputes import Disputes
 from arpfast.ring.electorate import Electorate, Everybody
 from arpfast.ring.epochs import Epochs, outbid
 from arpfast.ring.orders import Event, Orders
 from arpfast.ring.overlaps import Overlaps
-from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate, inheritance
+from arpfast.ring.roster import Gossip, Roster, Wire, Witness, candidate, eligible, inheritance
 from arpfast.ring.standing import holders, united
 from arpfast.spans import NOTHING, Spans
 
@@ -334,7 +333,7 @@ class Ownership:
         )
         nowhere = self.wanted - networks  # on nobody's subnet, so that no subnet is a reason against anybody
         candidates = [
-            candidate(name, witness, nowhere) for name, witness in everybody.items() if self._eligible(witness)
+            candidate(name, each, nowhere) for name, each in everybody.items() if eligible(each, self.terms.method)
         ]
         self._release(self.owned - self.wanted)
         claims = {name: each.standing.claims for name, each in here.items() if each.standing is not None}
@@ -375,12 +374,6 @@ class Ownership:
         if rest:
             self._say("took", spans=rest, why="nobody owned them")
         self._claim(new)
-
-    def _eligible(self, witness: Witness) -> bool:
-        """MetalLB's order knows no claims; the balanced one needs them."""
-        if witness.standing is None:
-            return not witness.ours and self.terms.method is Method.METALLB
-        return not witness.standing.settling
 
     def _claim(self, spans: Spans) -> None:
         """Claim by an epoch above every one that is known."""

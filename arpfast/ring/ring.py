@@ -21,7 +21,7 @@ from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
 from arpfast.ring.reaching import links, networks
-from arpfast.ring.roster import Gossip, Wire, Witness
+from arpfast.ring.roster import Gossip, Wire
 from arpfast.ring.standing import META, Standing, decode_all, decode_news, encode, encode_all
 from arpfast.ring.timeline import Timeline
 from arpfast.ring.watching import Shown
@@ -50,11 +50,6 @@ DIRECT_AT_MOST = 32
 """In a ring of so many, a standing is also sent to every member directly; gossip alone takes a few intervals."""
 STANDING = b"\x01"
 """How a user message of ours begins; others are passed over."""
-
-
-def _can_be_heard(witness: Witness) -> bool:
-    """Whether it is there, and has something to say."""
-    return witness.ours and witness.gossip is Gossip.ALIVE
 
 
 class Ring:
@@ -258,9 +253,7 @@ class Ring:
             self._note("name claimed twice", member=member.name, why=f"{address} port {port} claims it as well")
 
     def refused(self, target: str, why: str) -> None:
-        """A configured member does not understand us: a lasting fault, not a host that is down. Who has yet to settle
-        tells when it does.
-        """
+        """A configured member does not understand us: no host that is down. Who has yet to settle tells then."""
         if self.ownership.settled:
             self._note("not everybody could be heard", why=f"{target}: {why}")
 
@@ -392,7 +385,7 @@ class Ring:
             if target in waited_for:
                 continue
             witness = witnesses.get(members.get(address, ""))
-            if witness is None or (_can_be_heard(witness) and witness.standing is None):
+            if witness is None or (witness.can_be_heard and witness.standing is None):
                 return False
         return True
 

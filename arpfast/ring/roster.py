@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arpfast.election import Candidate
+from arpfast.election import Candidate, Method
 from arpfast.spans import NOTHING
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Witness(msgspec.Struct):
     def word(self) -> Standing | None:
         """The standing, if it counts: not that of an earlier life as one of ours, of who is MetalLB's speaker now."""
         return self.standing if self.ours else None
+
+    @property
+    def can_be_heard(self) -> bool:
+        """Whether it is there, and has something to say."""
+        return self.ours and self.gossip is Gossip.ALIVE
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -259,6 +264,13 @@ def _watchers(sound: Iterable[str], doubted: str) -> list[str]:
     if len(names) <= ALL_WATCH:
         return names
     return sorted(names, key=lambda name: blake2b(f"{name}#{doubted}".encode()).digest())[:WATCHERS]
+
+
+def eligible(witness: Witness, method: Method) -> bool:
+    """Whether it stands for election. MetalLB's order knows no claims; the balanced one needs them."""
+    if witness.standing is None:
+        return not witness.ours and method is Method.METALLB
+    return not witness.standing.settling
 
 
 def candidate(name: str, witness: Witness, nowhere: Spans) -> Candidate:
