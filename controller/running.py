@@ -113,9 +113,13 @@ class Controller:
         """Whoever hears this knows that the event loop goes round."""
         return not self._failed
 
-    def ready(self) -> bool:
-        """Whether the cluster is known, and, while we lead, all of it decided upon."""
-        return self.following.ready and (self.term is None or self.term.reconciling.loaded)
+    def not_ready(self) -> str:
+        """Why it is not ready: the cluster is to be known, and, while we lead, all of it decided upon."""
+        if not self.following.ready:
+            return "the cluster is not known yet"
+        if self.term is not None and not self.term.reconciling.loaded:
+            return "not all Services have been decided upon yet"
+        return ""
 
     async def _claim(self) -> None:
         await self._known.wait()

@@ -33,7 +33,7 @@ def test_set_arithmetic_is_that_of_plain_sets(left: Spans, right: Spans) -> None
 @given(sets, sets, st.integers(0, 4))
 def test_whatever_counts_as_few_the_set_is_the_same_and_written_in_one_way(left: Spans, right: Spans, few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arpfast.spans._FEW", few)
+        patch.setattr("arpfast.spans.FEW", few)
         for made, expected in (
             (left | right, plain(left) | plain(right)),
             (left - right, plain(left) - plain(right)),
@@ -47,7 +47,7 @@ def test_whatever_counts_as_few_the_set_is_the_same_and_written_in_one_way(left:
 def test_what_long_sets_have_in_common_changes_nothing(some: set[int], changed: set[int], few: int) -> None:
     left, right = (Spans(Span(4, 3 * at, 3 * at) for at in which) for which in (some, some ^ changed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arpfast.spans._FEW", few)
+        patch.setattr("arpfast.spans.FEW", few)
         assert plain(left - right) == plain(left) - plain(right)
         assert plain(right - left) == plain(right) - plain(left)
         assert plain(left & right) == plain(left) & plain(right)
@@ -56,11 +56,11 @@ def test_what_long_sets_have_in_common_changes_nothing(some: set[int], changed: 
 def test_a_change_of_one_span_among_thousands_takes_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is done step by step is done in these three."""
     steps: list[int] = []
-    for name in ("_pierced", "_clipped", "_difference"):
+    for name in ("pierced", "clipped", "difference"):
         inner = getattr(spans_module, name)
 
         def counted(one: tuple[Span, ...], other: tuple[Span, ...], inner: Any = inner, name: str = name) -> Any:
-            steps.append(len(one) if name == "_clipped" else len(other))
+            steps.append(len(one) if name == "clipped" else len(other))
             return inner(one, other)
 
         monkeypatch.setattr(spans_module, name, counted)
