@@ -5,9 +5,8 @@ from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip
 from arpfast.ring.standing import Standing
 from arpfast.ring.telling import address_state
-from arpfast.spans import NOTHING, Spans
-
-ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
+from arpfast.spans import NOTHING
+from tests.arpfast.ring.world import ADDRESSES
 
 
 def test_why_a_member_answers_for_nothing_is_told_of_each_address() -> None:

@@ -5,31 +5,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from arpfast.election import Method
-from arpfast.ring.orders import Terms
 from arpfast.spans import Spans
-from tests.arpfast.ring.world import ALARM_S, QUIET_S, SUSPECT_S, TICK_S, World
+from tests.arpfast.ring.world import ADDRESS, ADDRESSES, ALARM_S, QUIET_S, SUSPECT_S, TICK_S, World, owner, ring
 
-ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
-ADDRESS = "192.0.2.10"
 NETWORKS = ADDRESSES.of_version(4), ADDRESSES.of_version(6)
-
-
-def ring(names: str = "abc", networks: tuple[Spans, ...] = NETWORKS, **terms: object) -> World:
-    world = World(names, ADDRESSES, Terms(members=len(names), hold_down_s=3.0, **terms), networks)  # type: ignore[arg-type]
-    world.run(5.0)
-    world.check_one_owner_each()
-    return world
-
-
-def owner(world: World) -> str:
-    (found,) = world.owners(ADDRESS)
-    return found
 
 
 @pytest.mark.parametrize("inherit", [False, True])
 def test_who_is_cut_off_on_one_network_loses_what_is_at_home_there(inherit: bool) -> None:
     """Its gossip went the same way; on the other network it answers all the time, and keeps what it has there."""
-    world = ring(inherit=inherit)
+    world = ring(networks=NETWORKS, inherit=inherit)
     host = world.hosts[owner(world)]
     had = host.answers
     host.dark, host.gossip_side = {0}, 1
@@ -52,7 +37,7 @@ def test_who_is_cut_off_on_one_network_loses_what_is_at_home_there(inherit: bool
 @pytest.mark.parametrize("method", list(Method))
 def test_what_is_gossiped_elsewhere_brings_back_nobody_who_is_not_heard(method: Method) -> None:
     """The owner is cut off where its addresses are at home, knows nothing of it, and its gossip goes another way."""
-    world = ring(inherit=True, method=method)
+    world = ring(networks=NETWORKS, inherit=True, method=method)
     host = world.hosts[owner(world)]
     kept = host.answers & NETWORKS[1]
     host.dark = {0}
@@ -67,7 +52,7 @@ def test_what_is_gossiped_elsewhere_brings_back_nobody_who_is_not_heard(method: 
 
 
 def test_whose_own_cable_is_cut_takes_nothing_from_those_whom_gossip_reaches() -> None:
-    world = ring(inherit=True)
+    world = ring(networks=NETWORKS, inherit=True)
     host = world.hosts[owner(world)]
     before = host.answers
     heirs = [other for other in world.others(host) if host.name in other.heirs]

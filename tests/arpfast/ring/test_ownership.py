@@ -8,22 +8,18 @@ from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip
 from arpfast.ring.standing import Standing
 from arpfast.spans import NOTHING, Spans
-from tests.arpfast.ring.world import ALARM_S, DELAY_S, QUIET_S, SUSPECT_S, TICK_S, World
-
-ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
-ADDRESS = "192.0.2.10"
-
-
-def ring(names: str = "abc", **terms: object) -> World:
-    world = World(names, ADDRESSES, Terms(members=len(names), hold_down_s=3.0, **terms))  # type: ignore[arg-type]
-    world.run(5.0)
-    world.check_one_owner_each()
-    return world
-
-
-def owner(world: World) -> str:
-    (found,) = world.owners(ADDRESS)
-    return found
+from tests.arpfast.ring.world import (
+    ADDRESS,
+    ADDRESSES,
+    ALARM_S,
+    DELAY_S,
+    QUIET_S,
+    SUSPECT_S,
+    TICK_S,
+    World,
+    owner,
+    ring,
+)
 
 
 def outage_s(world: World, at_most_s: float) -> float:

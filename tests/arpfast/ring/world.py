@@ -13,6 +13,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from arpfast.ring.orders import Terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.roster import Gossip, Wire
 from arpfast.ring.standing import Standing, decode, encode
@@ -21,11 +22,13 @@ from arpfast.spans import NOTHING, Spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from arpfast.ring.orders import Orders, Terms
+    from arpfast.ring.orders import Orders
 
 DELAY_S, SUSPECT_S, DEAD_S, ALARM_S, TICK_S = 0.01, 0.4, 4.0, 0.06, 0.02
 SETTLE_S, AGAIN_S = 0.05, 0.2
 QUIET_S = SUSPECT_S + DEAD_S + 2.0
+ADDRESSES = Spans.parse("192.0.2.10-192.0.2.21", "2001:db8::10-2001:db8::13")
+ADDRESS = "192.0.2.10"
 """After so long without a mishap, every address has one owner in each connected part."""
 
 
@@ -326,3 +329,17 @@ class World:
                 assert not twice, f"{twice} have two owners in {[host.name for host in part]}"
                 covered |= host.answers
             assert covered == self.addresses, f"{self.addresses - covered} have no owner in {[h.name for h in part]}"
+
+
+def ring(names: str = "abc", networks: Iterable[Spans] = (), **terms: Any) -> World:
+    """A world of these members that share ADDRESSES, settled."""
+    world = World(names, ADDRESSES, Terms(members=len(names), hold_down_s=3.0, **terms), networks)
+    world.run(5.0)
+    world.check_one_owner_each()
+    return world
+
+
+def owner(world: World) -> str:
+    """The one that answers for ADDRESS."""
+    (found,) = world.owners(ADDRESS)
+    return found
