@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from arpfast.interfaces import Choice, Interface, Refusal
+from arpfast.interfaces import Choice, Interface, Refusal, networks
 from arpfast.local import refusal
 from arpfast.privileges import DEFAULT_USERS, NEEDED_FOR, Capability
 from arpfast.silence import speakers
@@ -280,9 +280,9 @@ def local(wanted: Spans, machine: Machine, chosen: list[Interface], *, shared: b
 
 
 def _on_link(config: Config, chosen: list[Interface]) -> Iterator[Finding]:
-    networks = Spans(Span.parse(str(address.network)) for interface in chosen for address in interface.addresses)
+    on_link = Spans(Span.parse(str(address.network)) for interface in chosen for address in interface.addresses)
     for version in (4, 6):
-        outside = config.addresses.of_version(version) - networks
+        outside = config.addresses.of_version(version) - on_link
         if chosen and outside:
             told = f"{_listed(outside)}: in no network of {', '.join(one.name for one in chosen)}"
             remedy = "neighbours ask only for what their own routes call on-link: check the prefix, or their routes"
@@ -298,10 +298,7 @@ def _on_link(config: Config, chosen: list[Interface]) -> Iterator[Finding]:
 
 def _proxied(config: Config, machine: Machine, chosen: list[Interface]) -> Iterator[Finding]:
     for interface in chosen:
-        networks = Spans(
-            Span.parse(str(address.network)) for address in interface.addresses if not address.ip.is_link_local
-        )
-        swallowed = Spans(network for network in networks if network in config.proxy)
+        swallowed = Spans(network for network in networks((interface,)) if network in config.proxy)
         if swallowed:
             told = (
                 f"proxies all of {_listed(swallowed)} on {interface.name}, so it also answers for the neighbours there"

@@ -115,3 +115,13 @@ def _matches(pattern: str, interface: Interface) -> bool:
 def kernel_addresses(interfaces: Iterable[Interface]) -> Spans:
     """All addresses that the kernel itself owns and answers for."""
     return Spans(Span.of(address.ip) for interface in interfaces for address in interface.addresses)
+
+
+def networks(interfaces: Iterable[Interface]) -> Spans:
+    """The prefixes that these interfaces have, but for those that every link has."""
+    return Spans(
+        Span(network.version, int(network[0]), int(network[-1]))
+        for interface in interfaces
+        for network in (address.network for address in interface.addresses)
+        if not network.is_link_local
+    )

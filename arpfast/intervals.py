@@ -112,13 +112,13 @@ def merged(spans: list[Span]) -> list[Span]:
     beyond = map((1).__add__, map(_LAST, spans))
     if all(map(lt, beyond, map(_FIRST, islice(spans, 1, None)))):  # which takes C a tenth of the time
         return spans
-    merged = spans[:1]
+    joined = spans[:1]
     for span in islice(spans, 1, None):
-        if span.first > merged[-1].last + 1:
-            merged.append(span)
-        elif span.last > merged[-1].last:
-            merged[-1] = Span(span.version, merged[-1].first, span.last)
-    return merged
+        if span.first > joined[-1].last + 1:
+            joined.append(span)
+        elif span.last > joined[-1].last:
+            joined[-1] = Span(span.version, joined[-1].first, span.last)
+    return joined
 
 
 def overlapping(spans: tuple[Span, ...], around: Span, *, touching: int = 0) -> tuple[int, int]:
@@ -134,7 +134,7 @@ def overlapping(spans: tuple[Span, ...], around: Span, *, touching: int = 0) -> 
 
 def spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> list[Span]:
     """The union, `many` copied in long runs."""
-    spliced: list[Span] = []
+    joined: list[Span] = []
     done = 0
     grown: Span | None = None
     for span in few:
@@ -146,14 +146,14 @@ def spliced(many: tuple[Span, ...], few: tuple[Span, ...]) -> list[Span]:
             grown = Span(span.version, grown.first, max(grown.last, last))
         else:
             if grown is not None:
-                spliced.append(grown)
-            spliced += many[done:start]
+                joined.append(grown)
+            joined += many[done:start]
             grown = Span(span.version, first, last)
         done = max(done, end)
     if grown is not None:
-        spliced.append(grown)
-    spliced += many[done:]
-    return spliced
+        joined.append(grown)
+    joined += many[done:]
+    return joined
 
 
 def pierced(many: tuple[Span, ...], few: tuple[Span, ...]) -> list[Span]:

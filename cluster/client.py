@@ -103,11 +103,7 @@ class Client:
             raise ValueError(f"{where}: {str(error)[:1].lower()}{str(error)[1:].rstrip('.')}") from None
         except ssl.SSLError as error:
             raise ValueError(f"{where}: its certificates or its key cannot be used: {error}") from None
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-        ) as error:  # each field is taken for what it should be
+        except (AttributeError, KeyError, TypeError) as error:  # each field is taken for what it should be
             raise ValueError(f"{where}: expected a kubeconfig: {error}") from None
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context, socket_factory=_socket)
         session, self._session = (

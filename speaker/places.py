@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from arpfast.duties import Answer
+from arpfast.interfaces import networks
 from arpfast.spans import NOTHING, Span, Spans
 
 if TYPE_CHECKING:
@@ -68,22 +69,14 @@ class Places:
         """
         interfaces = list(used)
         carrying = {interface.name for interface in interfaces if interface.carrier}
-        dark = _subnets(each for each in interfaces if not each.carrier)
+        dark = networks(each for each in interfaces if not each.carrier)
         named = [spans for names, spans in self._named.items() if names.isdisjoint(carrying)]
         if not dark:
             return Spans(span for spans in named for span in spans)
-        lit = _subnets(each for each in interfaces if each.carrier)
+        lit = networks(each for each in interfaces if each.carrier)
         return (dark - lit - self.restricted) | Spans(span for spans in named for span in spans)
 
     def on(self, interface: str, spans: Spans) -> Spans:
         """What of these is answered on the interface of this name."""
         elsewhere = [spans for names, spans in self._named.items() if interface not in names]
         return spans - Spans(span for spans in elsewhere for span in spans) if elsewhere else spans
-
-
-def _subnets(interfaces: Iterable[Interface]) -> Spans:
-    """Those that these have."""
-    networks = [address.network for interface in interfaces for address in interface.addresses]
-    return Spans(
-        Span(network.version, int(network[0]), int(network[-1])) for network in networks if not network.is_link_local
-    )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arpfast.spans import NOTHING, Span, Spans
+from arpfast.interfaces import networks
+from arpfast.spans import NOTHING, Spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,16 +31,6 @@ class Reach(msgspec.Struct, frozen=True):
     ways: tuple[Way, ...]
     network: Spans = NOTHING
     """Where this is at home, if the member is reached otherwise, too."""
-
-
-def networks(interfaces: Iterable[Interface]) -> Spans:
-    """The prefixes that these interfaces have, but for those that every link has."""
-    return Spans(
-        Span(network.version, int(network[0]), int(network[-1]))
-        for interface in interfaces
-        for network in (address.network for address in interface.addresses)
-        if not network.is_link_local
-    )
 
 
 def links(interfaces: Iterable[Interface]) -> Links:

@@ -16,11 +16,12 @@ import time
 from typing import TYPE_CHECKING
 
 from arpfast.crossing import FactKind
+from arpfast.interfaces import networks
 from arpfast.ring.configured import Absent, absent, strangers
 from arpfast.ring.orders import Event, Orders, terms
 from arpfast.ring.ownership import Ownership
 from arpfast.ring.parts import Parts
-from arpfast.ring.reaching import links, networks
+from arpfast.ring.reaching import links
 from arpfast.ring.roster import Gossip, Wire
 from arpfast.ring.standing import META, Standing, decode_all, decode_news, encode, encode_all
 from arpfast.ring.timeline import Timeline
@@ -133,13 +134,12 @@ class Ring:
         """Replace the picture of the interfaces in use."""
         interfaces = list(used)
         carrying = [interface for interface in interfaces if interface.carrier]
-        carrier = bool(carrying)
-        if self.ownership.me.carrier and not carrier and self.ownership.settled:
+        if self.ownership.me.carrier and not carrying and self.ownership.settled:
             self.ownership.stand_aside("no interface has a carrier")
-        elif carrier and not self.ownership.me.carrier:
+        elif carrying and not self.ownership.me.carrier:
             self._settle_again()
         self.ownership.be(
-            carrier=carrier,
+            carrier=bool(carrying),
             macs=tuple(sorted(interface.mac for interface in interfaces)),
             networks=networks(carrying or interfaces),
             links=links(carrying),
